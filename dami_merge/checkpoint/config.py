@@ -1,0 +1,128 @@
+"""config.json of both sides: which differences change the forward pass and which do not.
+
+Every field counts unless it is listed here as neutral, so that a field of tomorrow is refused and not
+ignored. `null` and a missing field are the same. Knows nothing of files.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+NEUTRAL = frozenset({
+    # identity and libraries
+    "_name_or_path", "name_or_path", "transformers_version", "unsloth_version", "unsloth_fixed", "auto_map",
+    # the tensors themselves say it
+    "torch_dtype", "dtype",
+    # context length and ids of tokens
+    "max_position_embeddings", "model_max_length", "bos_token_id", "eos_token_id", "pad_token_id",
+    "sep_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
+    # training only
+    "initializer_range", "initializer_factor", "attention_dropout", "hidden_dropout", "dropout",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout", "resid_pdrop",
+    "embd_pdrop", "attn_pdrop", "classifier_dropout", "resid_dropout", "router_aux_loss_coef",
+    "router_jitter_noise", "gradient_checkpointing",
+    # what a call returns, caches, heads for other tasks
+    "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
+    "torchscript", "id2label", "label2id", "problem_type", "task_specific_params", "finetuning_task",
+    # sampling that older configs carry
+    "max_length", "min_length", "max_new_tokens", "temperature", "top_p", "top_k", "do_sample",
+    "num_beams", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
+})  # fmt: skip
+
+_LENGTH_AWARE_ROPE = frozenset({"dynamic", "longrope", "su", "yarn"})
+"""RoPE types for which `max_position_embeddings` enters the angles."""
+
+QUANTIZATION_FIELDS = frozenset({"quantization_config", "compression_config", "quantization"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDifference:
+    """One field of config.json that is not the same on both sides.
+
+    Attributes:
+        field: Dotted path, `rope_theta`, `text_config.hidden_act`; RoPE fields of the older and the newer
+            layout have one name.
+        instruct: Its value there; None if absent.
+        thinking: Its value there; None if absent.
+        neutral: The forward pass does not depend on it.
+    """
+
+    field: str
+    instruct: object
+    thinking: object
+    neutral: bool
+
+
+def differences(instruct: Mapping[str, object], thinking: Mapping[str, object]) -> list[FieldDifference]:
+    """Compare two configs field by field, in the order of the names."""
+    left, right = dict(_flat(instruct)), dict(_flat(thinking))
+    found = []
+    for field in sorted(left.keys() | right.keys()):
+        if left.get(field) != right.get(field):
+            neutral = _is_neutral(field, left, right)
+            found.append(FieldDifference(field, left.get(field), right.get(field), neutral))
+    return found
+
+
+def _is_neutral(field: str, *sides: Mapping[str, object]) -> bool:
+    parent, _, leaf = field.rpartition(".")
+    if leaf == "max_position_embeddings":
+        rope_type = f"{parent}.rope_type" if parent else "rope_type"
+        return not any(side.get(rope_type) in _LENGTH_AWARE_ROPE for side in sides)
+    return any(part in NEUTRAL for part in field.split("."))
+
+
+def _flat(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in _plain_rope(config).items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}.")
+        elif value is not None and key not in QUANTIZATION_FIELDS:
+            yield path, value
+
+
+def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:
+    """Bring `rope_theta` + `rope_scaling` and the newer `rope_parameters` to one set of names."""
+    plain = {key: value for key, value in config.items() if key not in QUANTIZATION_FIELDS}
+    if not plain.keys() & {"rope_theta", "rope_scaling", "rope_parameters"}:
+        return plain
+    for layout in ("rope_scaling", "rope_parameters"):
+        inner = plain.pop(layout, None)
+        if not isinstance(inner, Mapping):
+            continue
+        if any(isinstance(value, Mapping) for value in inner.values()):
+            plain["rope_parameters"] = inner  # one set of angles per kind of layer
+            continue
+        for key, value in inner.items():
+            if key == "type":
+                plain.setdefault("rope_type", value)
+            elif key == "rope_type" or key in {"rope_theta", "partial_rotary_factor"}:
+                plain[key] = value
+            else:
+                plain[f"rope_scaling.{key}"] = value
+    if "rope_parameters" not in plain:
+        plain.setdefault("rope_type", "default")
+    return plain
+
+
+def tied_embeddings(config: Mapping[str, object]) -> object:
+    """The tie flag, wherever it stands; None where the config does not say."""
+    if "tie_word_embeddings" in config:
+        return config["tie_word_embeddings"]
+    text = config.get("text_config")
+    return text.get("tie_word_embeddings") if isinstance(text, Mapping) else None
+
+
+def with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
+    """A copy of a config whose dtype fields, nested ones too, say what was written.
+
+    Args:
+        config: The donor's.
+        dtype: In torch's words: `bfloat16`.
+    """
+    changed: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            changed[key] = with_dtype(value, dtype)
+        else:
+            changed[key] = dtype if key in {"dtype", "torch_dtype"} and value is not None else value
+    return changed

@@ -1,0 +1,253 @@
+"""A checkpoint folder in the Hugging Face layout: which tensor lies where, config, sidecars.
+
+Reads headers and small files only. Knows nothing of a second model, of λ or of torch.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dami_merge.checkpoint.header import Header, TensorInfo, read_header
+from dami_merge.errors import InputRefused, Problem
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
+
+SIDECAR_PATTERNS = (
+    "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.spm", "*.vocab",
+    "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*",
+)  # fmt: skip
+"""What is copied byte for byte from the donor: tokenizer, templates, processors, remote code, licences."""
+
+NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
+"""Written anew for every merged checkpoint."""
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One side of a pair, known from its headers.
+
+    Attributes:
+        spec: As the user typed it.
+        source_id: Hub id or name of the folder; never a path of this machine.
+        revision: Commit on the Hub; empty for a local folder.
+        root: Where its small files lie (and its weights, unless they are still on the Hub).
+        files: Header of every weight file, by name.
+        config: config.json, parsed.
+        sidecars: Names of the files that a merge copies, sorted.
+        remote: The weights are not on this disk yet.
+    """
+
+    spec: str
+    source_id: str
+    revision: str
+    root: Path
+    files: Mapping[str, Header]
+    config: Mapping[str, object]
+    sidecars: tuple[str, ...]
+    remote: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all weight files."""
+        return sum(header.size_bytes for header in self.files.values())
+
+    def tensors(self) -> dict[str, tuple[str, TensorInfo]]:
+        """Every tensor by name, with the file that holds it."""
+        return {
+            tensor.name: (file, tensor) for file, header in self.files.items() for tensor in header.tensors
+        }
+
+
+def open_folder(
+    root: Path,
+    *,
+    spec: str,
+    source_id: str = "",
+    revision: str = "",
+    remote_header: Callable[[str], Header] | None = None,
+) -> Checkpoint:
+    """Read what a folder says of itself: config, index, the header of every weight file.
+
+    Args:
+        root: The folder.
+        spec: How the user named it, for messages.
+        source_id: Hub id; the folder's name if empty.
+        revision: Commit on the Hub.
+        remote_header: Reads the header of a weight file that is not in `root`; None if all must be there.
+
+    Raises:
+        InputRefused: With everything that is wrong with it.
+    """
+    config = _read_config(root, spec)
+    read = remote_header or (lambda name: read_header(root / name))
+    placed, problems = _weight_files(root, spec, remote=remote_header is not None)
+    files: dict[str, Header] = {}
+    for name in sorted(placed):
+        try:
+            files[name] = read(name)
+        except InputRefused as error:
+            problems += _prefixed(spec, error.problems)
+    if not problems:
+        problems += _index_problems(spec, placed, files)
+    if problems:
+        raise InputRefused(problems)
+    return Checkpoint(
+        spec=spec,
+        source_id=source_id or root.resolve().name,
+        revision=revision,
+        root=root,
+        files=files,
+        config=config,
+        sidecars=sidecar_names(root),
+        remote=remote_header is not None,
+    )
+
+
+def sidecar_names(root: Path) -> tuple[str, ...]:
+    """The files of a folder that a merge copies byte for byte, as sorted POSIX paths."""
+    names = {
+        path.relative_to(root).as_posix()
+        for pattern in SIDECAR_PATTERNS
+        for path in root.glob(pattern)
+        if path.is_file()
+    }
+    return tuple(sorted(names - NOT_SIDECARS - _other_indexes(names)))
+
+
+def _other_indexes(names: Iterable[str]) -> set[str]:
+    return {name for name in names if name.endswith(".index.json")}
+
+
+def read_json(path: Path) -> object:
+    """Parse a small JSON file.
+
+    Raises:
+        InputRefused: It cannot be read, or is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputRefused([Problem("json", f"{path.name} cannot be read: {error}")]) from error
+
+
+def _read_config(root: Path, spec: str) -> Mapping[str, object]:
+    if not (root / CONFIG_FILE).is_file():
+        adapter = (root / "adapter_config.json").is_file()
+        hint = "merge the LoRA adapter into its base first" if adapter else "is it a model folder?"
+        raise InputRefused([Problem("no-config", f"{spec} has no {CONFIG_FILE}", hint)])
+    try:
+        config = read_json(root / CONFIG_FILE)
+    except InputRefused as error:
+        raise InputRefused(_prefixed(spec, error.problems)) from error
+    if not isinstance(config, dict):
+        raise InputRefused([Problem("config", f"{spec}: {CONFIG_FILE} is not a JSON object")])
+    return config
+
+
+def _weight_files(
+    root: Path, spec: str, *, remote: bool
+) -> tuple[dict[str, frozenset[str] | None], list[Problem]]:
+    """Map weight files to the tensors an index promises in them (None without an index)."""
+    single, index = root / SINGLE_FILE, root / INDEX_FILE
+    if index.is_file():
+        if single.is_file():
+            return {}, [
+                Problem(
+                    "ambiguous",
+                    f"{spec} has both {SINGLE_FILE} and {INDEX_FILE}",
+                    "loaders disagree on which counts: remove the stale one",
+                )
+            ]
+        return _indexed_files(root, spec, remote=remote)
+    if single.is_file() or remote:
+        return {SINGLE_FILE: None}, []
+    return {}, [_no_weights(root, spec)]
+
+
+def _no_weights(root: Path, spec: str) -> Problem:
+    pickles = sorted(path.name for path in root.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        return Problem(
+            "not-safetensors",
+            f"{spec} has its weights as {pickles[0]}, which can run code when it is read",
+            "where you trust it, load it with transformers and `save_pretrained` it: that writes safetensors",
+        )
+    return Problem(
+        "no-weights",
+        f"{spec} has neither {SINGLE_FILE} nor {INDEX_FILE}",
+        "download it whole, or name its Hub id",
+    )
+
+
+def _indexed_files(
+    root: Path, spec: str, *, remote: bool
+) -> tuple[dict[str, frozenset[str] | None], list[Problem]]:
+    content = read_json(root / INDEX_FILE)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        return {}, [Problem("index", f"{spec}: {INDEX_FILE} has no weight_map")]
+    promised: dict[str, set[str]] = {}
+    problems = []
+    for tensor, file in weight_map.items():
+        if not isinstance(file, str) or not _inside(file):
+            message = f"{spec}: the index places {tensor!r} in {file!r}"
+            problems.append(
+                Problem("index-path", f"{message}, which is no safetensors file inside the folder")
+            )
+        else:
+            promised.setdefault(file, set()).add(tensor)
+    if not remote:
+        problems += [
+            Problem(
+                "missing-shard",
+                f"{spec}: {file} is missing ({len(promised[file])} tensors)",
+                "the download is not complete: fetch it again",
+            )
+            for file in sorted(promised)
+            if not (root / file).is_file()
+        ]
+    if problems:
+        return {}, problems
+    return {file: frozenset(names) for file, names in promised.items()}, []
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    plain = "\\" not in name and "\0" not in name and name == str(path)
+    return plain and not path.is_absolute() and ".." not in path.parts and name.endswith(".safetensors")
+
+
+def _index_problems(
+    spec: str, placed: Mapping[str, frozenset[str] | None], files: Mapping[str, Header]
+) -> list[Problem]:
+    problems = []
+    home: dict[str, str] = {}
+    for file, header in files.items():
+        held = {tensor.name for tensor in header.tensors}
+        promised = placed[file]
+        for name in sorted(held):
+            if name in home:
+                problems.append(
+                    Problem("duplicate-name", f"{spec}: {name!r} is in {home[name]} and in {file}")
+                )
+            home[name] = file
+        if promised is None:
+            continue
+        problems += [
+            Problem("index", f"{spec}: the index places {name!r} in {file}, which lacks it")
+            for name in sorted(promised - held)
+        ]
+        problems += [
+            Problem("index", f"{spec}: {file} holds {name!r}, which the index does not place there")
+            for name in sorted(held - promised)
+        ]
+    return problems
+
+
+def _prefixed(spec: str, problems: Iterable[Problem]) -> list[Problem]:
+    return [Problem(p.code, f"{spec}: {p.message}", p.hint, p.field) for p in problems]

@@ -1,0 +1,161 @@
+"""Two checkpoints that may be interpolated, or every reason why not.
+
+The key set rules, not a list of architectures: same tensor names, shapes and dtypes, a config that means the
+same forward pass, one vocabulary. Reads headers and small files only.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dami_merge.checkpoint.config import differences, tied_embeddings
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.header import FLOATS, INTEGERS, TensorInfo
+from dami_merge.checkpoint.quantization import quantization_problem
+from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
+from dami_merge.errors import InputRefused, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two checkpoints that passed every check.
+
+    Attributes:
+        instruct: System 1, λ = 0.
+        thinking: System 2, λ = 1.
+        notes: Harmless differences, one sentence each.
+        allowed: Fields that differ, would change the forward pass or the tokens, and were waived; sorted.
+    """
+
+    instruct: Checkpoint
+    thinking: Checkpoint
+    notes: tuple[str, ...]
+    allowed: tuple[str, ...]
+
+
+def join(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    *,
+    allow: Collection[str] = (),
+    mixed_dtypes: bool = False,
+) -> Pair:
+    """Check two checkpoints against each other.
+
+    Args:
+        instruct: System 1.
+        thinking: System 2.
+        allow: Fields of config or tokenizer whose difference the user vouches for.
+        mixed_dtypes: Float tensors may have different float dtypes, since one to write was given.
+
+    Raises:
+        InputRefused: With every difference that forbids an interpolation.
+    """
+    problems, notes = examine(instruct, thinking, mixed_dtypes=mixed_dtypes)
+    waived = {problem.field for problem in problems if problem.field and problem.field in allow}
+    kept = [problem for problem in problems if problem.field not in waived]
+    if kept:
+        raise InputRefused(kept)
+    unused = sorted(set(allow) - waived)
+    notes += [f"--allow-config {field} was not needed: both sides agree" for field in unused]
+    return Pair(instruct, thinking, tuple(notes), tuple(sorted(waived)))
+
+
+def examine(
+    instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool = False
+) -> tuple[list[Problem], list[str]]:
+    """All problems and all notes, without raising.
+
+    Returns:
+        `(problems, notes)`; a problem with a `field` can be waived by naming it.
+    """
+    notes: list[str] = []
+    problems = [
+        problem for side in (instruct, thinking) if (problem := quantization_problem(side)) is not None
+    ]
+    problems += _config_problems(instruct, thinking, notes)
+    problems += _tensor_problems(instruct, thinking, mixed_dtypes=mixed_dtypes)
+    problems += tokenizer_problems(instruct, thinking)
+    template = template_note(instruct, thinking)
+    if template:
+        notes.append(template)
+    if _same_source(instruct, thinking):
+        notes.append("warning: both sides are the same checkpoint; every λ will be equal to it")
+    return problems, notes
+
+
+def _same_source(instruct: Checkpoint, thinking: Checkpoint) -> bool:
+    return instruct.root.resolve() == thinking.root.resolve()
+
+
+def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str]) -> list[Problem]:
+    problems = []
+    left, right = tied_embeddings(instruct.config), tied_embeddings(thinking.config)
+    for difference in differences(instruct.config, thinking.config):
+        values = f"{difference.instruct!r} in instruct, {difference.thinking!r} in thinking"
+        leaf = difference.field.rpartition(".")[2]
+        if difference.neutral:
+            notes.append(f"config {difference.field}: {values}; the forward pass does not depend on it")
+        elif leaf == "tie_word_embeddings":
+            problems.append(
+                Problem(
+                    "tied-embeddings",
+                    f"tie_word_embeddings is {left!r} in instruct and {right!r} in thinking:"
+                    " one side's output layer would be lost",
+                )
+            )
+        elif leaf in {"architectures", "model_type"}:
+            problems.append(
+                Problem(
+                    "architecture",
+                    f"{difference.field}: {values}",
+                    "interpolate two fine-tunes of one base",
+                )
+            )
+        else:
+            problems.append(
+                Problem(
+                    "config",
+                    f"config {difference.field}: {values}",
+                    f"if both mean the same forward pass: --allow-config {difference.field}",
+                    difference.field,
+                )
+            )
+    return problems
+
+
+def _tensor_problems(instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool) -> list[Problem]:
+    left, right = instruct.tensors(), thinking.tensors()
+    problems = []
+    for side, names in (
+        ("instruct", left.keys() - right.keys()),
+        ("thinking", right.keys() - left.keys()),
+    ):
+        problems += [Problem("key-set", f"{name!r} is only in {side}") for name in sorted(names)]
+    for name in sorted(left.keys() & right.keys()):
+        problem = _tensor_problem(left[name][1], right[name][1], mixed_dtypes=mixed_dtypes)
+        if problem is not None:
+            problems.append(problem)
+    return problems
+
+
+def _tensor_problem(instruct: TensorInfo, thinking: TensorInfo, *, mixed_dtypes: bool) -> Problem | None:
+    if instruct.shape != thinking.shape:
+        return Problem(
+            "shape",
+            f"{instruct.name!r} is {list(instruct.shape)} in instruct and {list(thinking.shape)} in thinking",
+        )
+    for tensor in (instruct, thinking):
+        if tensor.dtype not in FLOATS | INTEGERS:
+            return Problem(
+                "dtype",
+                f"{tensor.name!r} is {tensor.dtype}, which is neither a plain float nor an integer",
+                "take an unquantised repository of the same model",
+            )
+    both_float = {instruct.dtype, thinking.dtype} <= FLOATS
+    if instruct.dtype != thinking.dtype and not (both_float and mixed_dtypes):
+        return Problem(
+            "dtype",
+            f"{instruct.name!r} is {instruct.dtype} in instruct and {thinking.dtype} in thinking",
+            "say with --dtype what to write" if both_float else "",
+        )
+    return None

@@ -1,0 +1,58 @@
+"""Is a checkpoint quantised? Then its stored numbers must not be averaged: scales belong to them.
+
+Looks at config fields and tensor names and dtypes; knows nothing of how to dequantise.
+"""
+
+from collections.abc import Mapping
+
+from dami_merge.checkpoint.config import QUANTIZATION_FIELDS
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.errors import Problem
+
+_REMEDY: Mapping[str, str] = {
+    "fp8": "take the bfloat16 repository of the same model (without -FP8), or dequantise it first",
+    "fbgemm_fp8": "take the bfloat16 repository of the same model (without -FP8)",
+    "gptq": "take the repository it was made from (without -GPTQ)",
+    "awq": "take the repository it was made from (without -AWQ)",
+    "bitsandbytes": "take the unquantised repository (without -bnb-4bit)",
+    "compressed-tensors": "take the unquantised repository (without -W8A8, -W4A16 or -FP8)",
+    "mxfp4": "dequantise it to bfloat16 with transformers first",
+}
+_ANY_REMEDY = "take the unquantised repository of the same model"
+_MARKS = (
+    ".qweight", ".qzeros", ".g_idx", "weight_scale_inv", ".weight_scale", ".weight_packed",
+    ".quant_state", ".absmax", ".quant_map",
+)  # fmt: skip
+
+
+def quantization_problem(checkpoint: Checkpoint) -> Problem | None:
+    """Say whether and how a checkpoint is quantised, with the repository to take instead."""
+    method = _declared(checkpoint.config)
+    if method is None:
+        method = _seen(checkpoint)
+    if method is None:
+        return None
+    return Problem(
+        "quantized",
+        f"{checkpoint.spec} is quantised ({method}): its stored numbers cannot be interpolated",
+        _REMEDY.get(method, _ANY_REMEDY),
+    )
+
+
+def _declared(config: Mapping[str, object]) -> str | None:
+    for field in sorted(QUANTIZATION_FIELDS):
+        value = config.get(field)
+        if isinstance(value, Mapping) and value:
+            return str(value.get("quant_method") or value.get("format") or "unknown method")
+    text = config.get("text_config")
+    return _declared(text) if isinstance(text, Mapping) else None
+
+
+def _seen(checkpoint: Checkpoint) -> str | None:
+    for header in checkpoint.files.values():
+        for tensor in header.tensors:
+            if tensor.dtype.startswith("F8_"):
+                return "fp8"
+            if tensor.name.endswith(_MARKS):
+                return f"it holds {tensor.name}"
+    return None

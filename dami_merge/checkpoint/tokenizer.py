@@ -1,0 +1,133 @@
+"""Do both sides speak the same tokens? Vocabulary, merges, added and special tokens, chat templates.
+
+The embedding rows of both models are averaged, so row i must mean the same token in both.
+Parses tokenizer files as data; no tokenizer library is loaded.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dami_merge.checkpoint.folder import Checkpoint, read_json
+from dami_merge.errors import Problem
+
+_WHOLE_FILES = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt", "tekken.json")
+_SPECIAL_SOURCES = ("special_tokens_map.json", "tokenizer_config.json")
+
+
+def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
+    """Every difference after which row i is not the same token, or a special token is another."""
+    problems = []
+    if _both_have("tokenizer.json", instruct, thinking):
+        if not _same_bytes("tokenizer.json", instruct, thinking):
+            problems += _compare_fast(_fast(instruct), _fast(thinking))
+    else:
+        problems += [
+            Problem("vocabulary", f"{name} differs", field=f"tokenizer.{Path(name).stem}")
+            for name in _WHOLE_FILES
+            if _both_have(name, instruct, thinking) and not _same_bytes(name, instruct, thinking)
+        ]
+    left, right = _special_tokens(instruct), _special_tokens(thinking)
+    problems += [
+        Problem(
+            "special-token",
+            f"{role} is {left.get(role)!r} in instruct and {right.get(role)!r} in thinking",
+            field=f"tokenizer.{role}",
+        )
+        for role in sorted(left.keys() | right.keys())
+        if left.get(role) != right.get(role)
+    ]
+    return problems
+
+
+def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
+    """Say so when the chat templates differ: they usually do, and the donor's is the one in use."""
+    left, right = _template(instruct), _template(thinking)
+    if left == right:
+        return None
+    return "the chat templates differ: each checkpoint takes its donor's"
+
+
+def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]) -> list[Problem]:
+    problems = []
+    left, right = _vocabulary(instruct), _vocabulary(thinking)
+    moved = sorted(token for token in left.keys() | right.keys() if left.get(token) != right.get(token))
+    if moved:
+        token = moved[0]
+        problems.append(
+            Problem(
+                "vocabulary",
+                f"{len(moved)} tokens differ: {token!r} is {left.get(token, 'absent')} in instruct"
+                f" and {right.get(token, 'absent')} in thinking"
+                f" ({len(left)} tokens against {len(right)})",
+                field="tokenizer.vocabulary",
+            )
+        )
+    if _model(instruct).get("merges") != _model(thinking).get("merges"):
+        problems.append(Problem("vocabulary", "the BPE merges differ", field="tokenizer.merges"))
+    left_added, right_added = _added(instruct), _added(thinking)
+    problems += [
+        Problem(
+            "special-token",
+            f"added token {number} is {left_added.get(number)!r} in instruct"
+            f" and {right_added.get(number)!r} in thinking",
+            field="tokenizer.added_tokens",
+        )
+        for number in sorted(left_added.keys() | right_added.keys())
+        if left_added.get(number) != right_added.get(number)
+    ]
+    return problems
+
+
+def _fast(checkpoint: Checkpoint) -> Mapping[str, object]:
+    content = read_json(checkpoint.root / "tokenizer.json")
+    return content if isinstance(content, dict) else {}
+
+
+def _model(tokenizer: Mapping[str, object]) -> Mapping[str, object]:
+    model = tokenizer.get("model")
+    return model if isinstance(model, dict) else {}
+
+
+def _vocabulary(tokenizer: Mapping[str, object]) -> dict[str, int]:
+    vocab = _model(tokenizer).get("vocab")
+    if isinstance(vocab, dict):
+        return vocab
+    if isinstance(vocab, list):  # Unigram: pairs of piece and score
+        return {str(entry[0]): number for number, entry in enumerate(vocab)}
+    return {}
+
+
+def _added(tokenizer: Mapping[str, object]) -> dict[int, str]:
+    tokens = tokenizer.get("added_tokens")
+    return {token["id"]: token["content"] for token in tokens} if isinstance(tokens, list) else {}
+
+
+def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
+    """Role to content, such as `eos_token` to `<|im_end|>`; tokenizer_config.json has the last word."""
+    roles: dict[str, str] = {}
+    for name in _SPECIAL_SOURCES:
+        if not (checkpoint.root / name).is_file():
+            continue
+        content = read_json(checkpoint.root / name)
+        for role, token in content.items() if isinstance(content, dict) else ():
+            text = token.get("content") if isinstance(token, dict) else token
+            if role.endswith("_token") and isinstance(text, str):
+                roles[role] = text
+    return roles
+
+
+def _template(checkpoint: Checkpoint) -> object:
+    path = checkpoint.root / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    config = checkpoint.root / "tokenizer_config.json"
+    content = read_json(config) if config.is_file() else {}
+    return content.get("chat_template") if isinstance(content, dict) else None
+
+
+def _both_have(name: str, instruct: Checkpoint, thinking: Checkpoint) -> bool:
+    return (instruct.root / name).is_file() and (thinking.root / name).is_file()
+
+
+def _same_bytes(name: str, instruct: Checkpoint, thinking: Checkpoint) -> bool:
+    return (instruct.root / name).read_bytes() == (thinking.root / name).read_bytes()

@@ -1,0 +1,60 @@
+"""The group of commands, and what ends a command early.
+
+Imports click and the command modules only; each command imports what is heavy inside its body, so that
+`--help` answers at once.
+"""
+
+import sys
+
+import click
+
+from dami_merge._version import __version__
+from dami_merge.cli.check_lmc import check_lmc
+from dami_merge.cli.grid import grid
+from dami_merge.cli.output import show_error
+from dami_merge.cli.verify import verify
+from dami_merge.errors import DamiMergeError
+
+INTERRUPTED = 130
+"""What a shell reports for a program that Ctrl-C ended."""
+
+
+class _Commands(click.Group):
+    """Turns our errors into a message and their exit code, and Ctrl-C into 130."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except DamiMergeError as error:
+            show_error(error)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order in which they are used."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="dami-merge")
+def main() -> None:
+    """Build a λ-grid of checkpoints between an Instruct and a Thinking model.
+
+    Θ(λ) = λ·Thinking + (1-λ)·Instruct: λ = 0 is the Instruct model, λ = 1 the Thinking model.
+
+    Exit codes: 0 done; 1 checked, and the answer is no; 2 usage; 3 input or environment unfit.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to stop
+
+
+main.add_command(check_lmc)
+main.add_command(grid)
+main.add_command(verify)

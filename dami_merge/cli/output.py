@@ -1,0 +1,119 @@
+"""What commands print: JSON, tables, errors, a progress bar. Results on stdout, the rest on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from dami_merge.errors import DamiMergeError, InputRefused
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 120
+
+
+def show_json(value: object) -> None:
+    """Print one JSON value on stdout: sorted keys, a newline at the end."""
+    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def wants_json() -> bool:
+    """Whether the running command was given `--json`."""
+    context = click.get_current_context(silent=True)
+    while context is not None:
+        if context.meta.get("dami_merge.json"):
+            return True
+        context = context.parent
+    return False
+
+
+def _remember_json(context: click.Context, _: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature
+    context.meta["dami_merge.json"] = value
+    return value
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_remember_json,
+    is_eager=True,
+    help="Print one JSON value on stdout, errors too.",
+)
+
+
+def error_value(error: DamiMergeError) -> dict[str, object]:
+    """An error as JSON; a refusal with all of its problems."""
+    value: dict[str, object] = {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint,
+    }
+    if isinstance(error, InputRefused):
+        value["problems"] = [
+            {"code": p.code, "message": p.message, "hint": p.hint, "field": p.field} for p in error.problems
+        ]
+    return value
+
+
+def show_error(error: DamiMergeError) -> None:
+    """Say on stderr what is wrong and the way out; with `--json` the same as a value on stdout."""
+    if wants_json():
+        show_json({"error": error_value(error)})
+    lines = str(error).splitlines() or [""]
+    click.echo(f"error: {lines[0]}" if len(lines) == 1 else "error: refused", err=True)
+    if len(lines) > 1:
+        for line in lines:
+            click.echo(f"  - {line}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+
+
+def console() -> "Console":
+    """A console on stdout; wide where stdout is not a terminal, so that tables in logs do not wrap."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+class Meter(Protocol):
+    """Told how far long work is."""
+
+    def __call__(self, done_bytes: int, what: str) -> None:
+        """Show the bytes done so far and what is in work."""
+
+
+@contextmanager
+def meter(total_bytes: int, *, start_bytes: int = 0) -> Iterator[Meter]:
+    """A progress bar on stderr with bytes, rate and time left; nothing where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done_bytes, what: None  # noqa: ARG005 - the quiet meter
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total_bytes, completed=start_bytes)
+
+        def show(done_bytes: int, what: str) -> None:
+            progress.update(task, completed=done_bytes, description=what)
+
+        yield show

@@ -1,0 +1,50 @@
+"""`dami-merge verify`: every byte of a grid against its grid.json."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from dami_merge.cli.output import json_option, meter, show_json
+
+
+@click.command(short_help="Re-read every byte of a grid.")
+@click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
+@json_option
+def verify(*, grid: Path, as_json: bool) -> None:
+    """Re-read every byte of GRID and compare it with its grid.json.
+
+    Names what is missing, changed or extra. Exits with 1 when the grid is not whole.
+    """
+    from dami_merge.files import size_text
+    from dami_merge.grid.manifest import GRID_FILE
+    from dami_merge.grid.verify import grid_bytes, verify_grid
+
+    total = grid_bytes(grid) if (grid / GRID_FILE).is_file() else 0
+    done = 0
+    with meter(total) as show:
+
+        def on_bytes(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done, "verify")
+
+        verdict = verify_grid(grid, on_bytes=on_bytes)
+    if as_json:
+        show_json({"whole": verdict.whole, **asdict(verdict)})
+    else:
+        for state, names in (
+            ("missing", verdict.missing),
+            ("changed", verdict.changed),
+            ("extra", verdict.extra),
+        ):
+            for name in names:
+                click.echo(f"{state}: {name}")
+        read = f"{verdict.files} files, {size_text(verdict.read_bytes)} read"
+        if verdict.whole:
+            click.echo(f"{grid} is whole: {read}")
+        else:
+            click.echo(f"{grid} is not whole: {read}", err=True)
+            click.echo("hint: the `dami-merge grid` command that built it repairs it", err=True)
+    if not verdict.whole:
+        click.get_current_context().exit(1)

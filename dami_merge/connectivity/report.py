@@ -1,0 +1,281 @@
+"""Layerwise cosine similarity, relative distance and norm ratio of a pair, in one streaming pass.
+
+Matrices and vectors are reported apart: norm weights of unrelated models still have a cosine of 0.99, their
+matrices about 0. The thresholds are the paper's: above 0.99 in every layer the pair is connected, below 0.95
+interpolation may fail. What cosine cannot see, such as an abrupt switch of mode between two λ, it does not
+answer.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.header import FLOATS, ITEM_BYTES, TensorInfo
+from dami_merge.checkpoint.pair import examine
+from dami_merge.checkpoint.source import fetched
+from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.grid.device import cpu_workers
+from dami_merge.tensors.similarity import Similarity, Sums, compare
+from dami_merge.tensors.stream import Read, Reader
+
+CONNECTED = 0.99
+DOUBTFUL = 0.95
+
+_BLOCK_ELEMENTS = 1 << 20
+_STRUCTURAL = frozenset({"key-set", "shape", "dtype", "quantized"})
+_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
+
+Verdict = Literal["connected", "doubtful", "not connected"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorReport:
+    """One float tensor.
+
+    Attributes:
+        name: As in the checkpoint.
+        layer: `model.layers.3`, or the tensor's own stem outside the layers.
+        module: `self_attn.q_proj`; experts are `*`.
+        matrix: Two or more dimensions above 1.
+        similarity: Instruct against Thinking.
+    """
+
+    name: str
+    layer: str
+    module: str
+    matrix: bool
+    similarity: Similarity
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """All tensors of one layer, or of one kind of module, as if each kind were one long vector.
+
+    Attributes:
+        name: Layer or module kind.
+        matrices: None if it has none.
+        vectors: Norms and biases; None if it has none.
+    """
+
+    name: str
+    matrices: Similarity | None
+    vectors: Similarity | None
+
+
+@dataclass(frozen=True, slots=True)
+class LmcReport:
+    """What a check of mode connectivity found.
+
+    Attributes:
+        instruct: Hub id or folder name.
+        thinking: Likewise.
+        verdict: By the worst layer's matrices.
+        worst_layer: Its name.
+        worst_cosine: Its cosine.
+        threshold: At least this cosine is connected.
+        overall: All tensors.
+        layers: In natural order.
+        modules: By name.
+        tensors: In natural order.
+        identical_tensors: How many float tensors are equal in both.
+        skipped: Integer tensors, which were not compared.
+        refusals: Why `grid` would refuse this pair as it is.
+        notes: Harmless differences.
+    """
+
+    instruct: str
+    thinking: str
+    verdict: Verdict
+    worst_layer: str
+    worst_cosine: float
+    threshold: float
+    overall: GroupReport
+    layers: tuple[GroupReport, ...]
+    modules: tuple[GroupReport, ...]
+    tensors: tuple[TensorReport, ...]
+    identical_tensors: int
+    skipped: tuple[str, ...]
+    refusals: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def connected(self) -> bool:
+        """The verdict is `connected`."""
+        return self.verdict == "connected"
+
+
+def check_lmc(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    *,
+    threshold: float = CONNECTED,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> LmcReport:
+    """Compare two checkpoints tensor by tensor; reads each once.
+
+    A difference of config or tokenizer does not stop the comparison; it is reported as what `grid` would
+    refuse.
+
+    Args:
+        instruct: System 1, from `open_source`; its weights are downloaded if they are still on the Hub.
+        thinking: System 2.
+        threshold: Cosine from which a layer counts as connected.
+        on_bytes: Told the bytes of both sides that each step has compared.
+
+    Raises:
+        InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or no matrix.
+        HubError: A download failed.
+
+    Peak memory: two blocks of 2^20 elements and three float64 vectors of 2^16 for each core.
+    """
+    problems, notes = examine(instruct, thinking, mixed_dtypes=True)
+    structural = [problem for problem in problems if problem.code in _STRUCTURAL]
+    if structural:
+        raise InputRefused(structural)
+    instruct, thinking = fetched(instruct), fetched(thinking)
+    sums = _stream(instruct, thinking, on_bytes)
+    _refuse_nonfinite(sums)
+    shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
+    tensors = tuple(
+        TensorReport(name, *layer_and_module(name), is_matrix(shapes[name]), total.similarity())
+        for name, total in sums.items()
+    )
+    layers = _groups(tensors, sums, lambda tensor: tensor.layer)
+    worst_layer, worst = _worst(layers)
+    return LmcReport(
+        instruct=instruct.source_id,
+        thinking=thinking.source_id,
+        verdict=_verdict(worst, threshold),
+        worst_layer=worst_layer,
+        worst_cosine=worst,
+        threshold=threshold,
+        overall=_groups(tensors, sums, lambda _: "all")[0],
+        layers=layers,
+        modules=tuple(sorted(_groups(tensors, sums, lambda t: t.module), key=lambda g: g.name)),
+        tensors=tensors,
+        identical_tensors=sum(total.difference == 0 for total in sums.values()),
+        skipped=tuple(sorted(shapes.keys() - sums.keys())),
+        refusals=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+def weight_bytes(instruct: Checkpoint, thinking: Checkpoint) -> int:
+    """Bytes that `check_lmc` will report to its callback when it is done."""
+    return sum(
+        info.size_bytes
+        for side in (instruct, thinking)
+        for _, info in side.tensors().values()
+        if info.dtype in FLOATS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Some elements of one tensor."""
+
+    name: str
+    first: int
+    count: int
+
+
+def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int], None]) -> dict[str, Sums]:
+    """Sums of every float tensor, in natural order of the names; blocks are added in their order."""
+    left, right = instruct.tensors(), thinking.tensors()
+    names = sorted((n for n in left if left[n][1].dtype in FLOATS), key=natural_key)
+    tasks = [task for name in names for task in _tasks(left[name][1])]
+    total = {name: Sums() for name in names}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _reader(instruct) as left_reader, _reader(thinking) as right_reader:
+
+            def work(task: _Task) -> tuple[_Task, Sums, int]:
+                ours, our_bytes = _load(left_reader, left[task.name], task)
+                theirs, their_bytes = _load(right_reader, right[task.name], task)
+                return task, compare(ours, theirs), our_bytes + their_bytes
+
+            pool = ThreadPoolExecutor(cpu_workers())
+            try:
+                for task, sums, size_bytes in pool.map(work, tasks):
+                    total[task.name] += sums
+                    on_bytes(size_bytes)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+    finally:
+        torch.set_num_threads(before)
+    return total
+
+
+def _tasks(info: TensorInfo) -> Iterator[_Task]:
+    for first in range(0, info.elements, _BLOCK_ELEMENTS):
+        yield _Task(info.name, first, min(_BLOCK_ELEMENTS, info.elements - first))
+
+
+def _reader(side: Checkpoint) -> Reader:
+    return Reader(Path(side.root), {name: header.size_bytes for name, header in side.files.items()})
+
+
+def _load(reader: Reader, place: tuple[str, TensorInfo], task: _Task) -> tuple[torch.Tensor, int]:
+    file, info = place
+    item = ITEM_BYTES[info.dtype]
+    size = task.count * item
+    buffer = bytearray(size)
+    reader.read(Read(file, info.start + task.first * item, 0, size), memoryview(buffer))
+    return torch.frombuffer(buffer, dtype=_DTYPES[info.dtype]), size
+
+
+def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:
+    problems = []
+    for name, total in sums.items():
+        for side, norm in (("instruct", total.instruct), ("thinking", total.thinking)):
+            if not math.isfinite(norm):
+                problems.append(Problem("nonfinite", f"{name!r} holds NaN or Inf in {side}", "it is damaged"))
+    if problems:
+        raise InputRefused(problems)
+
+
+def _groups(
+    tensors: Iterable[TensorReport],
+    sums: Mapping[str, Sums],
+    key: Callable[[TensorReport], str],
+) -> tuple[GroupReport, ...]:
+    matrices: dict[str, Sums] = {}
+    vectors: dict[str, Sums] = {}
+    order: dict[str, None] = {}
+    for tensor in tensors:
+        if not sums[tensor.name].elements:
+            continue
+        group = key(tensor)
+        order[group] = None
+        into = matrices if tensor.matrix else vectors
+        into[group] = into.get(group, Sums()) + sums[tensor.name]
+    return tuple(
+        GroupReport(
+            name,
+            matrices[name].similarity() if name in matrices else None,
+            vectors[name].similarity() if name in vectors else None,
+        )
+        for name in order
+    )
+
+
+def _worst(layers: Iterable[GroupReport]) -> tuple[str, float]:
+    judged = [(layer.matrices.cosine, layer.name) for layer in layers if layer.matrices]
+    if not judged:
+        raise InputRefused([Problem("no-matrix", "the checkpoints hold no weight matrix to compare")])
+    cosine, name = min(judged)
+    return name, cosine
+
+
+def _verdict(cosine: float, threshold: float) -> Verdict:
+    if cosine >= threshold:
+        return "connected"
+    return "doubtful" if cosine >= min(DOUBTFUL, threshold) else "not connected"

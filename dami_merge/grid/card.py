@@ -1,0 +1,86 @@
+"""The model card of a merged checkpoint: both parents, the exact recipe, how to load it."""
+
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+
+from dami_merge._version import __version__
+from dami_merge.grid.manifest import fraction_text
+from dami_merge.grid.plan import GridPlan
+from dami_merge.lambdas import label
+
+
+def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> bytes:
+    """README.md of one checkpoint, with the metadata that the Hub reads.
+
+    The same plan gives the same bytes: no dates, no paths.
+    """
+    instruct, thinking = plan.pair.instruct, plan.pair.thinking
+    parents = [_described(side.source_id, side.revision) for side in (instruct, thinking)]
+    front = {
+        "base_model": [instruct.source_id, thinking.source_id],
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "tags": ["merge", "dami-merge", "model-interpolation"],
+    }
+    recipe = {
+        "instruct": instruct.source_id,
+        "instruct_revision": instruct.revision,
+        "thinking": thinking.source_id,
+        "thinking_revision": thinking.revision,
+        "lambda": fraction_text(lam),
+        "dtype": plan.recipe.dtype,
+        "donor": plan.recipe.donor_of(lam),
+        "allowed_differences": list(plan.pair.allowed),
+    }
+    lines = [
+        "---",
+        *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()),
+        "---",
+        "",
+        f"# {served_model_name}",
+        "",
+        f"Linear interpolation at λ = {fraction_text(lam)} ({label(lam)}) between",
+        "",
+        f"- Instruct (System 1, λ = 0): {parents[0]}",
+        f"- Thinking (System 2, λ = 1): {parents[1]}",
+        "",
+        f"{_how(lam)} Tokenizer, chat template and generation config are the"
+        f" {plan.recipe.donor_of(lam).capitalize()} side's, byte for byte.",
+        "",
+        "```json",
+        json.dumps(recipe, indent=2, ensure_ascii=False),
+        "```",
+        "",
+        *_load_lines(),
+        "",
+        f"Made with dami-merge {__version__}. Method: System 1&2 Synergy via Dynamic Model Interpolation,"
+        " arXiv 2601.21414.",
+        "",
+    ]
+    return "\n".join(lines).encode()
+
+
+def _how(lam: Fraction) -> str:
+    if lam in {0, 1}:
+        return "Every tensor is a copy of that side's."
+    left, right = lam.denominator - lam.numerator, lam.numerator
+    return (
+        f"Every float tensor is `({left}·instruct + {right}·thinking) / {lam.denominator}`,"
+        " rounded once; nothing was trained."
+    )
+
+
+def _described(source_id: str, revision: str) -> str:
+    return f"`{source_id}`" + (f" at revision `{revision}`" if revision else "")
+
+
+def _load_lines() -> Sequence[str]:
+    return (
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")',
+        'tokenizer = AutoTokenizer.from_pretrained(".")',
+        "```",
+    )

@@ -1,0 +1,207 @@
+"""grid.json: the format, declared once. Unknown fields are refused; a JSON Schema is generated from here.
+
+Torch-free: the router and every serving stack read it.
+"""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from dami_merge.errors import GridUnreadable
+from dami_merge.files import write_durable
+from dami_merge.grid.recipe import Dtype, Sampling, Side
+from dami_merge.lambdas import folder_name, parse_lambda
+
+GRID_FILE = "grid.json"
+SCHEMA_VERSION: Literal[1] = 1
+
+DigestText = Annotated[str, msgspec.Meta(pattern=r"^blake3:[0-9a-f]{64}$")]
+Size = Annotated[int, msgspec.Meta(ge=0)]
+LambdaText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+/[1-9][0-9]*$")]
+
+
+class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What wrote the grid."""
+
+    name: str
+    version: str
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One parent model.
+
+    Attributes:
+        id: Hub id, or the folder's name for a local model.
+        revision: Commit on the Hub; empty for a local model.
+        headers: Digest of the header of every weight file.
+        tensors: Digest of the tensor bytes of this side, in the order of each output shard.
+    """
+
+    id: str
+    revision: str
+    headers: dict[str, DigestText]
+    tensors: dict[str, DigestText]
+
+
+class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was asked for, with every default filled in; the sources stand beside it."""
+
+    lambdas: list[LambdaText]
+    dtype: Dtype | None
+    donor: Side | None
+    allow_config: list[str]
+    allow_nonfinite: bool
+    sampling: Sampling
+
+
+class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tensors that every checkpoint holds.
+
+    Attributes:
+        tensors: How many.
+        parameters: Elements of all of them.
+        digest: Over every shard's name and header; equal for checkpoints that a live engine can swap.
+    """
+
+    tensors: Size
+    parameters: Size
+    digest: DigestText
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a checkpoint."""
+
+    name: str
+    size: Size
+    digest: DigestText
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One checkpoint of the grid.
+
+    Attributes:
+        fraction: λ exactly, `3/10`.
+        value: λ as the nearest float, for readers that need no more.
+        name: `lambda-0.30`.
+        path: Its folder, relative to grid.json, with forward slashes.
+        served_model_name: What a server should call it.
+        donor: The side that its sidecars came from.
+        files: All of its files, sorted by name.
+    """
+
+    fraction: LambdaText
+    value: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    name: str
+    path: str
+    served_model_name: str
+    donor: Side
+    files: list[File]
+
+    @property
+    def lam(self) -> Fraction:
+        """λ as a fraction."""
+        return Fraction(self.fraction)
+
+
+class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of grid.json.
+
+    Attributes:
+        schema_version: 1. A reader refuses a version that it does not know.
+        tool: What wrote it.
+        name: Prefix of the served model names.
+        recipe: What was asked for.
+        instruct: λ = 0.
+        thinking: λ = 1.
+        inventory: The tensors.
+        notes: Harmless differences between the parents.
+        allowed: Differences that the user vouched for.
+        checkpoints: In the order of λ.
+    """
+
+    schema_version: Literal[1]
+    tool: Tool
+    name: str
+    recipe: RecipeRecord
+    instruct: Source
+    thinking: Source
+    inventory: Inventory
+    notes: list[str]
+    allowed: list[str]
+    checkpoints: Annotated[list[Member], msgspec.Meta(min_length=1)]
+
+
+def fraction_text(lam: Fraction) -> str:
+    """λ as grid.json writes it: `3/10`, `0/1`, `1/1`."""
+    return f"{lam.numerator}/{lam.denominator}"
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """A struct as the bytes that are published: sorted keys, two spaces, a newline at the end."""
+    encoder = msgspec.json.Encoder(order="sorted")
+    return msgspec.json.format(encoder.encode(value), indent=2) + b"\n"
+
+
+def write_grid(folder: Path, grid: Grid) -> None:
+    """Publish grid.json, whole or not at all."""
+    write_durable(folder / GRID_FILE, encode(grid))
+
+
+def read_grid(folder: Path) -> Grid:
+    """Read the grid.json of a folder.
+
+    Raises:
+        GridUnreadable: It is missing or not of this format.
+    """
+    path = folder / GRID_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise GridUnreadable(
+            f"{path}: {error.strerror}", hint="`dami-merge grid` writes it when the grid is whole"
+        ) from error
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema_version
+    except msgspec.MsgspecError as error:
+        raise GridUnreadable(f"{path} is not a grid.json: {error}") from error
+    if version != SCHEMA_VERSION:
+        raise GridUnreadable(
+            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}",
+            hint="upgrade dami-merge, or build the grid again",
+        )
+    try:
+        grid = msgspec.json.decode(content, type=Grid)
+    except msgspec.MsgspecError as error:
+        raise GridUnreadable(f"{path}: {error}") from error
+    _check_members(path, grid)
+    return grid
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def _check_members(path: Path, grid: Grid) -> None:
+    seen = set()
+    for member in grid.checkpoints:
+        lam = parse_lambda(member.fraction)
+        agreed = math.isclose(member.value, lam) and member.path == folder_name(lam) == member.name
+        if not agreed or lam in seen:
+            raise GridUnreadable(f"{path}: the entry of λ = {member.fraction} contradicts itself")
+        for file in member.files:
+            if Path(file.name).is_absolute() or ".." in Path(file.name).parts:
+                raise GridUnreadable(f"{path}: {file.name!r} leaves the checkpoint's folder")
+        seen.add(lam)
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of grid.json."""
+    schema = msgspec.json.schema(Grid)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dami-merge grid.json, schema version 1",
+        **schema,
+    }

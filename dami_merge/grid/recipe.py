@@ -1,0 +1,148 @@
+"""A recipe: which pair, which λ, what to write. YAML is data; an unknown field is an error."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import yaml
+
+from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING
+from dami_merge.errors import LambdaError, RecipeError
+from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
+
+Dtype = Literal["bfloat16", "float16", "float32", "float64"]
+Side = Literal["instruct", "thinking"]
+
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+SIDES: tuple[Side, ...] = get_args(Side)
+HEADER_DTYPES: Mapping[Dtype, str] = {
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the checkpoints are meant to be sampled; recorded in grid.json, used by nothing offline."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_new_tokens: int | None = None
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to build, before anything was looked at.
+
+    Attributes:
+        instruct: Folder, Hub id or bundled side; λ = 0.
+        thinking: Likewise; λ = 1.
+        name: Prefix of served model names; empty to take what both models' names share.
+        lambdas: The grid, sorted, exact.
+        dtype: Dtype of the written float tensors; None keeps each tensor's own.
+        donor: Which side's tokenizer, templates and config a checkpoint gets; None is Instruct for λ = 0 and
+            Thinking for every λ above it.
+        allow_config: Fields that may differ although they change the forward pass or the tokens.
+        allow_nonfinite: Interpolate NaN and Inf instead of refusing them.
+        sampling: Recorded for whoever serves the grid.
+    """
+
+    instruct: str
+    thinking: str
+    name: str = ""
+    lambdas: tuple[Fraction, ...] = even_grid(DEFAULT_STEPS)
+    dtype: Dtype | None = None
+    donor: Side | None = None
+    allow_config: tuple[str, ...] = ()
+    allow_nonfinite: bool = False
+    sampling: Sampling = Sampling()
+
+    def donor_of(self, lam: Fraction) -> Side:
+        """The side whose sidecars the checkpoint of this λ gets."""
+        return self.donor or ("instruct" if lam == 0 else "thinking")
+
+
+def bundled_recipe() -> Recipe:
+    """The pair that ships with the package."""
+    return Recipe(instruct=BUNDLED_INSTRUCT, thinking=BUNDLED_THINKING, name="tiny")
+
+
+class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The file's form: `lambdas` or `steps`, λ as YAML scalars."""
+
+    instruct: str
+    thinking: str
+    name: str = ""
+    lambdas: list[str | float | int] | None = None
+    steps: int | None = None
+    dtype: Dtype | None = None
+    donor: Side | None = None
+    allow_config: list[str] = []
+    allow_nonfinite: bool = False
+    sampling: Sampling = Sampling()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Relative model folders are read from the recipe's own folder.
+
+    Raises:
+        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
+        LambdaError: One of its λ is not one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses doubled keys
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    try:
+        file = msgspec.convert(content, _RecipeFile)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(_RecipeFile.__struct_fields__)
+        raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
+    return Recipe(
+        instruct=_from_recipe_folder(file.instruct, path.parent),
+        thinking=_from_recipe_folder(file.thinking, path.parent),
+        name=file.name,
+        lambdas=_lambdas(file, path),
+        dtype=file.dtype,
+        donor=file.donor,
+        allow_config=tuple(file.allow_config),
+        allow_nonfinite=file.allow_nonfinite,
+        sampling=file.sampling,
+    )
+
+
+def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:
+    if file.lambdas is not None and file.steps is not None:
+        raise RecipeError(f"{path}: give `lambdas` or `steps`, not both")
+    try:
+        if file.lambdas is not None:
+            return ordered(parse_lambda(value) for value in file.lambdas)
+        return even_grid(DEFAULT_STEPS if file.steps is None else file.steps)
+    except LambdaError as error:
+        raise LambdaError(f"{path}: {error}", hint=error.hint) from error
+
+
+def _from_recipe_folder(spec: str, folder: Path) -> str:
+    local = folder / Path(spec).expanduser()
+    return str(local) if local.is_dir() else spec
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; this one refuses."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the field {twice[0]!r} is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)

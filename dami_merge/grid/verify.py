@@ -1,0 +1,93 @@
+"""Every byte of a grid against its grid.json."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dami_merge.files import digest_file
+from dami_merge.grid.manifest import GRID_FILE, File, read_grid
+from dami_merge.grid.output import STATE_FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found; paths are relative to the grid, with forward slashes.
+
+    Attributes:
+        missing: Files that grid.json names and that are not there.
+        changed: Files whose size or digest is another.
+        extra: Files that grid.json does not name.
+        files: Files that were compared.
+        read_bytes: Bytes that were read.
+    """
+
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+    files: int
+    read_bytes: int
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing, changed or extra."""
+        return not (self.missing or self.changed or self.extra)
+
+
+def grid_bytes(folder: Path) -> int:
+    """Bytes that a whole grid holds by its grid.json.
+
+    Raises:
+        GridUnreadable: There is no readable grid.json.
+    """
+    grid = read_grid(folder)
+    return sum(file.size for member in grid.checkpoints for file in member.files)
+
+
+def verify_grid(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Verdict:
+    """Read every file of a grid and compare it.
+
+    Args:
+        folder: The grid's folder.
+        on_bytes: Told the bytes read in each step.
+
+    Raises:
+        GridUnreadable: There is no readable grid.json, and no unfinished grid either.
+    """
+    if not (folder / GRID_FILE).is_file() and (folder / STATE_FOLDER).is_dir():
+        return Verdict((GRID_FILE,), (), (), 0, 0)
+    grid = read_grid(folder)
+    missing, changed, read_bytes = [], [], 0
+    named = {GRID_FILE}
+    for member in grid.checkpoints:
+        for file in member.files:
+            name = f"{member.path}/{file.name}"
+            named.add(name)
+            path = folder / name
+            if not path.is_file():
+                missing.append(name)
+            elif path.stat().st_size != file.size:
+                changed.append(name)
+            else:
+                read_bytes += file.size
+                if not _same(path, file, on_bytes):
+                    changed.append(name)
+    return Verdict(tuple(missing), tuple(changed), _extra(folder, named), len(named) - 1, read_bytes)
+
+
+def _same(path: Path, file: File, on_bytes: Callable[[int], None]) -> bool:
+    digest = ""
+    for count, text in digest_file(path):
+        on_bytes(count)
+        digest = text
+    return digest == file.digest
+
+
+def _extra(folder: Path, named: set[str]) -> tuple[str, ...]:
+    present = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return tuple(
+        sorted(
+            path.as_posix()
+            for path in present
+            if path.parts[0] != STATE_FOLDER and path.as_posix() not in named
+        )
+    )

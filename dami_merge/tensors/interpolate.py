@@ -1,0 +1,146 @@
+"""The interpolation itself: `round(((q-p)*a + p*b) / q)` for λ = p/q, rounded once to the stored dtype.
+
+With integer weights the products of 16-bit floats are exact in float32, so a fused multiply-add, the width of
+a vector or the device cannot change a bit, and exact ties survive to the one rounding. float32 weights are
+computed in float64, float64 weights with error-free transformations. The weights are scaled by a power of two
+so that no product overflows. λ = 0 and λ = 1 are copies.
+
+Exact means: equal to the rational result rounded once to nearest, ties to even. It holds while the sum of
+the two products fits the arithmetic's mantissa: for 16-bit weights while the exponents of a and b differ by
+no more than about 12, beyond which only the direction of an exact tie can change (by one unit in the last
+place, equally on every device). Source: ours; the paper gives the formula, not the numerics.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 16
+"""Elements per step on a CPU: the operands of a step stay in the core's second-level cache."""
+
+_SIXTEEN_BITS = frozenset({torch.bfloat16, torch.float16})
+_LOW_BITS = (1 << 27) - 1
+
+
+def working_dtype(instruct: torch.dtype, thinking: torch.dtype, out: torch.dtype) -> torch.dtype:
+    """The dtype in which a result is computed before its one rounding: float32 or float64."""
+    return torch.float32 if {instruct, thinking, out} <= _SIXTEEN_BITS else torch.float64
+
+
+def interpolate(
+    instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], outs: Sequence[Tensor]
+) -> bool:
+    """Write Θ(λ) = λ·thinking + (1-λ)·instruct for every λ, reading both inputs once.
+
+    Args:
+        instruct: 1-D float tensor, shape [n].
+        thinking: 1-D float tensor, shape [n], on the same device; its dtype may differ.
+        lambdas: One λ per output.
+        outs: 1-D float tensors, shape [n], all of one dtype, written in place.
+
+    Returns:
+        Whether all inputs are finite; the outputs are written in either case.
+
+    Peak memory: seven float64 vectors of 64 Ki elements on a CPU, of n elements elsewhere.
+    """
+    step = CHUNK_ELEMENTS if instruct.device.type == "cpu" else max(len(instruct), 1)
+    finite = True
+    for start in range(0, len(instruct), step):
+        part = slice(start, start + step)
+        finite &= _step(instruct[part], thinking[part], lambdas, [out[part] for out in outs])
+    return finite
+
+
+def _step(instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], outs: Sequence[Tensor]) -> bool:
+    working = working_dtype(instruct.dtype, thinking.dtype, outs[0].dtype)
+    left, right = instruct.to(working), thinking.to(working)
+    compensated = torch.float64 in {instruct.dtype, thinking.dtype}
+    scratch = torch.empty_like(left)
+    for lam, out in zip(lambdas, outs, strict=True):
+        if lam == 0:
+            _round_into(instruct, out)
+        elif lam == 1:
+            _round_into(thinking, out)
+        elif compensated:
+            _round_into(_compensated(left, right, lam), out)
+        else:
+            _round_into(_weighted(left, right, lam, scratch), out)
+    return _all_finite(left) and _all_finite(right)
+
+
+def _weights(lam: Fraction) -> tuple[float, float, float]:
+    """`(q-p, p, q)`, scaled by the power of two that brings q into (1/2, 1]."""
+    scale = 1 << (lam.denominator - 1).bit_length()
+    return (
+        (lam.denominator - lam.numerator) / scale,
+        lam.numerator / scale,
+        lam.denominator / scale,
+    )
+
+
+def _divisor(value: float, like: Tensor) -> Tensor:
+    """A divisor as a tensor of one element: by a Python number CUDA multiplies by the reciprocal."""
+    return torch.full((1,), value, dtype=like.dtype, device=like.device)
+
+
+def _weighted(left: Tensor, right: Tensor, lam: Fraction, scratch: Tensor) -> Tensor:
+    weight_left, weight_right, total = _weights(lam)
+    torch.mul(left, weight_left, out=scratch)
+    scratch.add_(right, alpha=weight_right)
+    if total != 1:
+        scratch.div_(_divisor(total, scratch))
+    return scratch
+
+
+def _compensated(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:
+    """Weighted mean of float64 tensors as if computed in about 100 bits and rounded once."""
+    weight_left, weight_right, total = _weights(lam)
+    left_high, left_low = _split(left)
+    right_high, right_low = _split(right)
+    high, error = _two_sum(left_high * weight_left, right_high * weight_right)
+    low = left_low * weight_left + right_low * weight_right
+    high, low = _two_sum(high, error + low)
+    divisor = _divisor(total, high)
+    quotient = high / divisor
+    quotient_high, quotient_low = _split(quotient)
+    remainder = (high - quotient_high * divisor) - quotient_low * divisor
+    result = quotient + (remainder + low) / divisor
+    plain = (left * weight_left + right * weight_right) / divisor
+    return torch.where(torch.isfinite(result) & (result != 0), result, plain)
+
+
+def _split(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Two float64 parts of at most 27 bits each with an exact sum."""
+    high = (value.view(torch.int64) & ~_LOW_BITS).view(torch.float64)
+    return high, value - high
+
+
+def _two_sum(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Rounded sum and its exact error (Knuth)."""
+    total = left + right
+    shadow = total - left
+    return total, (left - (total - shadow)) + (right - shadow)
+
+
+def _round_into(value: Tensor, out: Tensor) -> None:
+    """Round once to the dtype of `out`."""
+    if value.dtype == torch.float64 and out.dtype in _SIXTEEN_BITS:
+        value = _to_odd_float32(value)  # torch would round to float32 and then again
+    out.copy_(value)
+
+
+def _to_odd_float32(value: Tensor) -> Tensor:
+    """float64 to float32 by rounding to odd, after which a second rounding is as good as one."""
+    rounded = value.to(torch.float32)
+    back = rounded.to(torch.float64)
+    bits = rounded.view(torch.int32)
+    bits -= (back.abs() > value.abs()).to(torch.int32)
+    bits |= (back != value).to(torch.int32)
+    return bits.view(torch.float32)
+
+
+def _all_finite(values: Tensor) -> bool:
+    """A sum is finite only if all its terms are; one that overflowed is looked at again."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
