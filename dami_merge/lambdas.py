@@ -8,6 +8,7 @@ Knows nothing of files or tensors.
 import itertools
 import math
 import numbers
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -17,6 +18,8 @@ MAX_DENOMINATOR = 4096
 """12 bits of weight times the 11 bits of a float16 stay exact in a float32 product."""
 
 DEFAULT_STEPS = 10
+
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?[0-9_]{4}")
 
 
 def parse_lambda(value: str | float | Fraction) -> Fraction:
@@ -66,6 +69,8 @@ def _fraction(value: object) -> Fraction:
     if isinstance(value, bool):
         raise TypeError("a bool is not a number here")
     if isinstance(value, str):
+        if _HUGE_EXPONENT.search(value):
+            raise ValueError("its exponent alone would fill the memory")
         return Fraction(value.strip())
     if isinstance(value, numbers.Rational):
         return Fraction(int(value.numerator), int(value.denominator))

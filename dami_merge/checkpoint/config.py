@@ -28,7 +28,7 @@ NEUTRAL = frozenset({
     "num_beams", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
 })  # fmt: skip
 
-_LENGTH_AWARE_ROPE = frozenset({"dynamic", "longrope", "su", "yarn"})
+_LENGTH_AWARE_ROPE = ("dynamic", "longrope", "su", "yarn")
 """RoPE types for which `max_position_embeddings` enters the angles."""
 
 QUANTIZATION_FIELDS = frozenset({"quantization_config", "compression_config", "quantization"})
@@ -66,8 +66,12 @@ def differences(instruct: Mapping[str, object], thinking: Mapping[str, object]) 
 def _is_neutral(field: str, *sides: Mapping[str, object]) -> bool:
     parent, _, leaf = field.rpartition(".")
     if leaf == "max_position_embeddings":
-        rope_type = f"{parent}.rope_type" if parent else "rope_type"
-        return not any(side.get(rope_type) in _LENGTH_AWARE_ROPE for side in sides)
+        below = f"{parent}." if parent else ""
+        return not any(
+            name.startswith(below) and name.rpartition(".")[2] == "rope_type" and value in _LENGTH_AWARE_ROPE
+            for side in sides
+            for name, value in side.items()
+        )
     return any(part in NEUTRAL for part in field.split("."))
 
 
@@ -88,6 +92,7 @@ def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:
     for layout in ("rope_scaling", "rope_parameters"):
         inner = plain.pop(layout, None)
         if not isinstance(inner, Mapping):
+            plain[layout] = inner  # null is skipped later; anything else is compared as it is
             continue
         if any(isinstance(value, Mapping) for value in inner.values()):
             plain["rope_parameters"] = inner  # one set of angles per kind of layer
@@ -99,17 +104,9 @@ def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:
                 plain[key] = value
             else:
                 plain[f"rope_scaling.{key}"] = value
-    if "rope_parameters" not in plain:
+    if plain.get("rope_parameters") is None:
         plain.setdefault("rope_type", "default")
     return plain
-
-
-def tied_embeddings(config: Mapping[str, object]) -> object:
-    """The tie flag, wherever it stands; None where the config does not say."""
-    if "tie_word_embeddings" in config:
-        return config["tie_word_embeddings"]
-    text = config.get("text_config")
-    return text.get("tie_word_embeddings") if isinstance(text, Mapping) else None
 
 
 def with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:

@@ -25,6 +25,8 @@ NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
 """Written anew for every merged checkpoint."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_MAX_NAME_BYTES = 255
+_MAX_CONFIG_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def read_json(path: Path) -> object:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputRefused([Problem("json", f"{path.name} cannot be read: {error}")]) from error
 
 
@@ -146,7 +148,15 @@ def _read_config(root: Path, spec: str) -> Mapping[str, object]:
         raise InputRefused(_prefixed(spec, error.problems)) from error
     if not isinstance(config, dict):
         raise InputRefused([Problem("config", f"{spec}: {CONFIG_FILE} is not a JSON object")])
+    if _deeper(config, _MAX_CONFIG_DEPTH):
+        message = f"{spec}: {CONFIG_FILE} is nested deeper than {_MAX_CONFIG_DEPTH} levels"
+        raise InputRefused([Problem("config", message)])
     return config
+
+
+def _deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(item, levels - 1) for item in inner)
 
 
 def _weight_files(
@@ -187,7 +197,10 @@ def _no_weights(root: Path, spec: str) -> Problem:
 def _indexed_files(
     root: Path, spec: str, *, remote: bool
 ) -> tuple[dict[str, frozenset[str] | None], list[Problem]]:
-    content = read_json(root / INDEX_FILE)
+    try:
+        content = read_json(root / INDEX_FILE)
+    except InputRefused as error:
+        return {}, _prefixed(spec, error.problems)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         return {}, [Problem("index", f"{spec}: {INDEX_FILE} has no weight_map")]
@@ -218,8 +231,9 @@ def _indexed_files(
 
 def _inside(name: str) -> bool:
     path = PurePosixPath(name)
-    plain = "\\" not in name and "\0" not in name and name == str(path)
-    return plain and not path.is_absolute() and ".." not in path.parts and name.endswith(".safetensors")
+    plain = "\\" not in name and name.isprintable() and name == str(path)
+    short = all(len(part.encode()) <= _MAX_NAME_BYTES for part in path.parts) if plain else False
+    return short and not path.is_absolute() and ".." not in path.parts and name.endswith(".safetensors")
 
 
 def _index_problems(

@@ -7,6 +7,8 @@ Knows bytes and names only: no tensors, no torch.
 
 import json
 import math
+import reprlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 INTEGERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 _LFS_MARK = b"version https://git-lfs"
+_MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def parse_header(raw: bytes, file_bytes: int, where: str) -> Header:
             what = "overlaps the one before" if tensor.start < position else "leaves a hole before"
             raise _refused(
                 "offsets",
-                f"{where}: tensor {tensor.name!r} starts at byte {tensor.start}, {what}"
+                f"{where}: tensor {_shown(tensor.name)} starts at byte {tensor.start}, {what}"
                 f" ({position} expected)",
             )
         position += tensor.size_bytes
@@ -152,16 +155,16 @@ def _decode(text: bytes, where: str) -> dict[str, object]:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         entries = dict(pairs)
         if len(entries) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise _refused("duplicate-name", f"{where}: the header names {twice!r} twice")
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
+            raise _refused("duplicate-name", f"{where}: the header names {_shown(twice)} twice")
         return entries
 
     try:
         entries = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except UnicodeDecodeError as error:
         raise _refused("header-utf8", f"{where}: the header is not UTF-8") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of too many digits
         raise _refused("header-json", f"{where}: the header is not JSON ({error})") from error
     if not isinstance(entries, dict):
         raise _refused("header-json", f"{where}: the header is not a JSON object")
@@ -170,22 +173,26 @@ def _decode(text: bytes, where: str) -> dict[str, object]:
 
 def _tensor(name: str, entry: object, data_start: int, where: str) -> TensorInfo:
     if not isinstance(entry, dict):
-        raise _refused("header-entry", f"{where}: {name!r} is not described by an object")
+        raise _refused("header-entry", f"{where}: {_shown(name)} is not described by an object")
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise _refused("header-utf8", f"{where}: the tensor name {name!r} is not valid Unicode")
+        raise _refused("header-utf8", f"{where}: the tensor name {_shown(name)} is not valid Unicode")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise _refused("dtype-unknown", f"{where}: tensor {name!r} has the unknown dtype {dtype!r}")
+        raise _refused(
+            "dtype-unknown", f"{where}: tensor {_shown(name)} has the unknown dtype {_shown(dtype)}"
+        )
     if not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
         raise _refused(
-            "header-entry", f"{where}: tensor {name!r} has shape {shape!r} and offsets {offsets!r}"
+            "header-entry",
+            f"{where}: tensor {_shown(name)} has shape {_shown(shape)} and offsets {_shown(offsets)}",
         )
     begin, end = offsets
-    needed = math.prod(shape) * ITEM_BYTES[dtype]
-    if end - begin != needed:
+    needed = _size(shape, ITEM_BYTES[dtype])
+    if needed is None or end - begin != needed:
         raise _refused(
             "offsets",
-            f"{where}: tensor {name!r} of {dtype} {tuple(shape)} needs {needed} bytes,"
+            f"{where}: tensor {_shown(name)} of {dtype} {_shown(shape)} needs"
+            f" {'more than 2**63' if needed is None else needed} bytes,"
             f" its offsets [{begin}, {end}] span {end - begin}",
         )
     return TensorInfo(name, dtype, tuple(shape), data_start + begin, needed)
@@ -193,8 +200,26 @@ def _tensor(name: str, entry: object, data_start: int, where: str) -> TensorInfo
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
-        isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value
+        isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= _MAX_NUMBER for item in value
     )
+
+
+def _size(shape: list[int], item_bytes: int) -> int | None:
+    """Bytes of a tensor; None where they, or those of the first dimensions alone, do not fit in 63 bits."""
+    size = item_bytes
+    for dimension in shape:
+        size *= dimension
+        if size > _MAX_NUMBER:
+            return None
+    return size
+
+
+def _shown(value: object) -> str:
+    """The repr of a hostile value, bounded in length and in depth."""
+    bounded = reprlib.Repr()
+    bounded.maxstring = 200
+    bounded.maxlist = 16
+    return bounded.repr(value)
 
 
 def build_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:

@@ -4,6 +4,8 @@ Small files and headers first, so that a pair is refused, and a plan printed, be
 huggingface_hub does the work: cache, retries, resumed downloads, tokens.
 """
 
+import glob
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +21,16 @@ from dami_merge.checkpoint.folder import (
 )
 from dami_merge.checkpoint.header import Header, header_length, parse_header, read_header
 from dami_merge.errors import DiskFull, HubError, InputRefused, Problem
-from dami_merge.files import free_bytes, size_text
+from dami_merge.files import disk_full_is_clear, free_bytes, size_text
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+TIMEOUT_S = 30
+
+FIRST_BYTES = 65_536
+"""Read of every weight file at first; most headers are shorter, and one request is enough."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 def open_repo(spec: str) -> Checkpoint:
@@ -43,30 +52,31 @@ def open_repo(spec: str) -> Checkpoint:
     repo, _, revision = spec.partition("@")
     with _clear_errors(spec):
         try:
-            info = HfApi().model_info(repo, revision=revision or None)
+            info = HfApi().model_info(repo, revision=revision or None, timeout=TIMEOUT_S)
         except HfHubHTTPError:
             raise
         except (OfflineModeIsEnabled, _transport_error()) as error:
             return _cached(spec, repo, revision, error)
-        commit = info.sha or ""
-        names = [sibling.rfilename for sibling in info.siblings or ()]
-        _refuse_without_safetensors(spec, names)
-        root = Path(snapshot_download(repo, revision=commit, allow_patterns=list(SIDECAR_PATTERNS)))
-    weights = [name for name in names if name.endswith(".safetensors")]
-    held = all((root / name).is_file() for name in weights)
+        names = frozenset(sibling.rfilename for sibling in info.siblings or ())
+        _refuse_unfit(spec, names)
+        # By the revision's name and not by the commit: so the cache learns the name, and knows it offline.
+        root = Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(SIDECAR_PATTERNS)))
+    commit = root.name
+    if commit != info.sha:
+        raise HubError(
+            f"{spec} moved from commit {info.sha} to {commit} while it was read",
+            hint="give the same command again, or pin a commit: org/name@commit",
+        )
 
     def remote_header(name: str) -> Header:
         if (root / name).is_file():
             return read_header(root / name)
+        if name not in names:
+            raise InputRefused([Problem("missing-shard", f"{name} is not in the repository")])
         return _header_by_range(spec, repo, commit, name)
 
-    return open_folder(
-        root,
-        spec=spec,
-        source_id=repo,
-        revision=commit,
-        remote_header=None if held else remote_header,
-    )
+    checkpoint = open_folder(root, spec=spec, source_id=repo, revision=commit, remote_header=remote_header)
+    return replace(checkpoint, remote=bool(_missing(checkpoint)))
 
 
 def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
@@ -82,7 +92,7 @@ def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint
     from huggingface_hub import snapshot_download
 
-    missing = [name for name in checkpoint.files if not (checkpoint.root / name).is_file()]
+    missing = _missing(checkpoint)
     needed = sum(checkpoint.files[name].size_bytes for name in missing)
     free = free_bytes(checkpoint.root)
     if needed > free:
@@ -91,53 +101,101 @@ def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
             f" {size_text(free)} free",
             hint="make space, or point HF_HOME at a larger disk",
         )
-    with _clear_errors(checkpoint.spec):
-        snapshot_download(checkpoint.source_id, revision=checkpoint.revision, allow_patterns=sorted(missing))
-    local = open_folder(
+    with _clear_errors(checkpoint.spec), disk_full_is_clear(checkpoint.root):
+        snapshot_download(
+            checkpoint.source_id,
+            revision=checkpoint.revision,
+            allow_patterns=[glob.escape(name) for name in missing],
+        )
+    return open_folder(
         checkpoint.root,
         spec=checkpoint.spec,
         source_id=checkpoint.source_id,
         revision=checkpoint.revision,
     )
-    return replace(local, spec=checkpoint.spec)
+
+
+def _missing(checkpoint: Checkpoint) -> list[str]:
+    return [name for name in sorted(checkpoint.files) if not (checkpoint.root / name).is_file()]
 
 
 def _cached(spec: str, repo: str, revision: str, cause: Exception) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    hint = "go online, unset HF_HUB_OFFLINE, or name a local folder"
     try:
-        root = Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
+        folder = snapshot_download(
+            repo,
+            revision=revision or None,
+            allow_patterns=list(SIDECAR_PATTERNS),
+            local_files_only=True,
+        )
     except LocalEntryNotFoundError:
-        raise HubError(
-            f"{spec} is not in the Hub's cache, and the Hub cannot be reached",
-            hint="go online, unset HF_HUB_OFFLINE, or name a local folder",
-        ) from cause
-    return open_folder(root, spec=spec, source_id=repo, revision=root.name)
+        message = f"{spec} is not in the Hub's cache, and the Hub cannot be reached"
+        raise HubError(message, hint=hint) from cause
+    root = Path(folder)
+    try:
+        return open_folder(root, spec=spec, source_id=repo, revision=root.name)
+    except InputRefused as error:
+        if {problem.code for problem in error.problems} <= {"missing-shard", "no-weights"}:
+            message = f"the weights of {spec} are not all in the Hub's cache, and the Hub cannot be reached"
+            raise HubError(message, hint=hint) from cause
+        raise
 
 
 def _header_by_range(spec: str, repo: str, commit: str, name: str) -> Header:
-    from huggingface_hub import HfFileSystem
+    from huggingface_hub import hf_hub_url
 
-    with _clear_errors(spec):
-        path = f"{repo}@{commit}/{name}"
-        file_bytes = int(HfFileSystem().info(path)["size"])
-        with HfFileSystem().open(path, "rb", block_size=0) as file:
-            prefix = file.read(8)
-            raw = prefix + file.read(header_length(prefix, file_bytes, name))
-    return parse_header(raw, file_bytes, name)
+    url = hf_hub_url(repo, name, revision=commit)
+    raw, file_bytes = _part(spec, url, 0, FIRST_BYTES)
+    end = 8 + header_length(raw[:8], file_bytes, name)
+    if end > len(raw):
+        raw += _part(spec, url, len(raw), end)[0]
+    return parse_header(raw[:end], file_bytes, name)
 
 
-def _refuse_without_safetensors(spec: str, names: list[str]) -> None:
-    if SINGLE_FILE in names or INDEX_FILE in names:
-        return
-    pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
-    problem = Problem(
-        "not-safetensors" if pickles else "no-weights",
-        f"{spec} has no {SINGLE_FILE} and no {INDEX_FILE}"
-        + (f", only {pickles[0]}, which can run code when it is read" if pickles else ""),
-        "look for a revision with safetensors (the Hub's convert bot opens pull requests: @refs/pr/N)",
+def _part(spec: str, url: str, start: int, end: int) -> tuple[bytes, int]:
+    """Bytes `start` to `end` of a file, fewer if it ends before, and the size of the whole file."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, but lazily exported
+        build_hf_headers,
+        hf_raise_for_status,
+        http_stream_backoff,
     )
+
+    headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    request = http_stream_backoff("GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True)
+    # The inner one too: huggingface_hub would take a connection lost while reading for a reason to go on.
+    with _clear_errors(spec), request as response, _clear_errors(spec):
+        if response.status_code == 416:
+            return b"", 0
+        hf_raise_for_status(response)
+        served = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status_code != 206 or served is None or int(served[1]) != start:
+            raise HubError(
+                f"{spec}: the Hub did not serve a part of {url.rpartition('/')[2]} alone",
+                hint="download it with `hf download`, and name the folder",
+            )
+        return response.read(), int(served[3])
+
+
+def _refuse_unfit(spec: str, names: frozenset[str]) -> None:
+    if SINGLE_FILE in names and INDEX_FILE in names:
+        problem = Problem(
+            "ambiguous",
+            f"{spec} has both {SINGLE_FILE} and {INDEX_FILE}",
+            "loaders disagree on which counts: download it, and remove the stale one",
+        )
+    elif SINGLE_FILE in names or INDEX_FILE in names:
+        return
+    else:
+        pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+        problem = Problem(
+            "not-safetensors" if pickles else "no-weights",
+            f"{spec} has no {SINGLE_FILE} and no {INDEX_FILE}"
+            + (f", only {pickles[0]}, which can run code when it is read" if pickles else ""),
+            "look for a revision with safetensors (the Hub's convert bot opens pull requests: @refs/pr/N)",
+        )
     raise InputRefused([problem])
 
 
@@ -159,10 +217,18 @@ def _clear_errors(spec: str) -> Iterator[None]:
             f"{spec} is not on the Hub, or is private",
             hint="check the spelling, or `hf auth login`; a local folder would have to exist",
         ) from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, _transport_error()) as error:
+    except errors.HFValidationError as error:
+        problem = Problem("no-such-model", f"{spec} cannot be a Hub id: {error}", "give org/name")
+        raise InputRefused([problem]) from error
+    except PermissionError as error:
+        raise HubError(
+            f"{spec}: the Hub's cache cannot be written: {error.filename}",
+            hint="point HF_HOME at a folder of yours",
+        ) from error
+    except (OSError, json.JSONDecodeError, _transport_error()) as error:
         raise HubError(
             f"{spec}: the Hub did not answer as it should: {error}",
-            hint="try again later; a download goes on where it stopped",
+            hint="try again later, downloads go on where they stopped; HF_HUB_OFFLINE=1 takes what is cached",
         ) from error
 
 

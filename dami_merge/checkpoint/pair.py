@@ -7,7 +7,7 @@ same forward pass, one vocabulary. Reads headers and small files only.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dami_merge.checkpoint.config import differences, tied_embeddings
+from dami_merge.checkpoint.config import differences
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.header import FLOATS, INTEGERS, TensorInfo
 from dami_merge.checkpoint.quantization import quantization_problem
@@ -56,7 +56,7 @@ def join(
     if kept:
         raise InputRefused(kept)
     unused = sorted(set(allow) - waived)
-    notes += [f"--allow-config {field} was not needed: both sides agree" for field in unused]
+    notes += [f"--allow-config {field} was not needed: no difference there forbids it" for field in unused]
     return Pair(instruct, thinking, tuple(notes), tuple(sorted(waived)))
 
 
@@ -89,7 +89,6 @@ def _same_source(instruct: Checkpoint, thinking: Checkpoint) -> bool:
 
 def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str]) -> list[Problem]:
     problems = []
-    left, right = tied_embeddings(instruct.config), tied_embeddings(thinking.config)
     for difference in differences(instruct.config, thinking.config):
         values = f"{difference.instruct!r} in instruct, {difference.thinking!r} in thinking"
         leaf = difference.field.rpartition(".")[2]
@@ -99,8 +98,7 @@ def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str
             problems.append(
                 Problem(
                     "tied-embeddings",
-                    f"tie_word_embeddings is {left!r} in instruct and {right!r} in thinking:"
-                    " one side's output layer would be lost",
+                    f"{difference.field}: {values}; one side's output layer would be lost",
                 )
             )
         elif leaf in {"architectures", "model_type"}:

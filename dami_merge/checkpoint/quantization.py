@@ -21,7 +21,7 @@ _REMEDY: Mapping[str, str] = {
 _ANY_REMEDY = "take the unquantised repository of the same model"
 _MARKS = (
     ".qweight", ".qzeros", ".g_idx", "weight_scale_inv", ".weight_scale", ".weight_packed",
-    ".quant_state", ".absmax", ".quant_map",
+    ".quant_state", ".absmax", ".quant_map", ".SCB",
 )  # fmt: skip
 
 
@@ -44,8 +44,8 @@ def _declared(config: Mapping[str, object]) -> str | None:
         value = config.get(field)
         if isinstance(value, Mapping) and value:
             return str(value.get("quant_method") or value.get("format") or "unknown method")
-    text = config.get("text_config")
-    return _declared(text) if isinstance(text, Mapping) else None
+    nested = (_declared(value) for value in config.values() if isinstance(value, Mapping))
+    return next((method for method in nested if method is not None), None)
 
 
 def _seen(checkpoint: Checkpoint) -> str | None:

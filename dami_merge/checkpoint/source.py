@@ -26,7 +26,7 @@ def open_source(spec: str) -> Checkpoint:
     if spec.startswith(BUNDLED_PREFIX):
         name = spec.removeprefix(BUNDLED_PREFIX)
         return open_folder(_bundled(name), spec=spec, source_id=f"dami-merge/{name.replace('/', '-')}")
-    folder = Path(spec).expanduser()
+    folder = _as_path(spec)
     if folder.is_dir():
         return open_folder(folder, spec=spec)
     from dami_merge.checkpoint.hub import HUB_ID, open_repo
@@ -70,9 +70,19 @@ def fetched(checkpoint: Checkpoint) -> Checkpoint:
     return fetch_weights(checkpoint)
 
 
+def _as_path(spec: str) -> Path:
+    try:
+        folder = Path(spec).expanduser()
+        folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such home folder, a NUL
+        message = f"{spec!r} cannot be a folder: {error}"
+        raise InputRefused([Problem("no-such-model", message, "give a model folder or org/name")]) from error
+    return folder
+
+
 def _bundled(name: str) -> Path:
     folder = _DATA / name
-    if ".." in Path(name).parts or not (folder / "config.json").is_file():
+    if ".." in Path(name).parts or Path(name).is_absolute() or not (folder / "config.json").is_file():
         raise InputRefused(
             [
                 Problem(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dami_merge.checkpoint.folder import Checkpoint, read_json
-from dami_merge.errors import Problem
+from dami_merge.errors import InputRefused, Problem
 
 _WHOLE_FILES = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt", "tekken.json")
 _SPECIAL_SOURCES = ("special_tokens_map.json", "tokenizer_config.json")
@@ -21,17 +21,13 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
         if not _same_bytes("tokenizer.json", instruct, thinking):
             problems += _compare_fast(_fast(instruct), _fast(thinking))
     else:
-        problems += [
-            Problem("vocabulary", f"{name} differs", field=f"tokenizer.{Path(name).stem}")
-            for name in _WHOLE_FILES
-            if _both_have(name, instruct, thinking) and not _same_bytes(name, instruct, thinking)
-        ]
+        problems += _compare_files(instruct, thinking)
     left, right = _special_tokens(instruct), _special_tokens(thinking)
     problems += [
-        Problem(
+        _waivable(
             "special-token",
             f"{role} is {left.get(role)!r} in instruct and {right.get(role)!r} in thinking",
-            field=f"tokenizer.{role}",
+            f"tokenizer.{role}",
         )
         for role in sorted(left.keys() | right.keys())
         if left.get(role) != right.get(role)
@@ -47,6 +43,28 @@ def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
     return "the chat templates differ: each checkpoint takes its donor's"
 
 
+def _waivable(code: str, message: str, field: str) -> Problem:
+    return Problem(code, message, f"if both mean the same tokens: --allow-config {field}", field)
+
+
+def _compare_files(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
+    common = [name for name in _WHOLE_FILES if _both_have(name, instruct, thinking)]
+    for name in ("tokenizer.json", *_WHOLE_FILES):
+        if not common and ((instruct.root / name).is_file() or (thinking.root / name).is_file()):
+            return [
+                _waivable(
+                    "vocabulary",
+                    f"the vocabularies cannot be compared: {name} is on one side only",
+                    "tokenizer.vocabulary",
+                )
+            ]
+    return [
+        _waivable("vocabulary", f"{name} differs", f"tokenizer.{Path(name).stem}")
+        for name in common
+        if not _same_bytes(name, instruct, thinking)
+    ]
+
+
 def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]) -> list[Problem]:
     problems = []
     left, right = _vocabulary(instruct), _vocabulary(thinking)
@@ -54,23 +72,23 @@ def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]
     if moved:
         token = moved[0]
         problems.append(
-            Problem(
+            _waivable(
                 "vocabulary",
                 f"{len(moved)} tokens differ: {token!r} is {left.get(token, 'absent')} in instruct"
                 f" and {right.get(token, 'absent')} in thinking"
                 f" ({len(left)} tokens against {len(right)})",
-                field="tokenizer.vocabulary",
+                "tokenizer.vocabulary",
             )
         )
     if _model(instruct).get("merges") != _model(thinking).get("merges"):
-        problems.append(Problem("vocabulary", "the BPE merges differ", field="tokenizer.merges"))
+        problems.append(_waivable("vocabulary", "the BPE merges differ", "tokenizer.merges"))
     left_added, right_added = _added(instruct), _added(thinking)
     problems += [
-        Problem(
+        _waivable(
             "special-token",
             f"added token {number} is {left_added.get(number)!r} in instruct"
             f" and {right_added.get(number)!r} in thinking",
-            field="tokenizer.added_tokens",
+            "tokenizer.added_tokens",
         )
         for number in sorted(left_added.keys() | right_added.keys())
         if left_added.get(number) != right_added.get(number)
@@ -80,7 +98,9 @@ def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]
 
 def _fast(checkpoint: Checkpoint) -> Mapping[str, object]:
     content = read_json(checkpoint.root / "tokenizer.json")
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise InputRefused([Problem("json", f"{checkpoint.spec}: tokenizer.json is not a JSON object")])
+    return content
 
 
 def _model(tokenizer: Mapping[str, object]) -> Mapping[str, object]:
@@ -93,13 +113,24 @@ def _vocabulary(tokenizer: Mapping[str, object]) -> dict[str, int]:
     if isinstance(vocab, dict):
         return vocab
     if isinstance(vocab, list):  # Unigram: pairs of piece and score
-        return {str(entry[0]): number for number, entry in enumerate(vocab)}
+        return {_piece(entry): number for number, entry in enumerate(vocab)}
     return {}
 
 
-def _added(tokenizer: Mapping[str, object]) -> dict[int, str]:
+def _piece(entry: object) -> str:
+    return str(entry[0] if isinstance(entry, list) and entry else entry)
+
+
+def _added(tokenizer: Mapping[str, object]) -> dict[int, object]:
     tokens = tokenizer.get("added_tokens")
-    return {token["id"]: token["content"] for token in tokens} if isinstance(tokens, list) else {}
+    found = {}
+    for token in tokens if isinstance(tokens, list) else ():
+        if not isinstance(token, dict) or not isinstance(token.get("id"), int):
+            raise InputRefused(
+                [Problem("json", f"tokenizer.json has an added token without an id: {token!r}")]
+            )
+        found[token["id"]] = token.get("content")
+    return found
 
 
 def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
@@ -119,7 +150,7 @@ def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
 def _template(checkpoint: Checkpoint) -> object:
     path = checkpoint.root / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     config = checkpoint.root / "tokenizer_config.json"
     content = read_json(config) if config.is_file() else {}
     return content.get("chat_template") if isinstance(content, dict) else None

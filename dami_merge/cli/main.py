@@ -4,6 +4,7 @@ Imports click and the command modules only; each command imports what is heavy i
 `--help` answers at once.
 """
 
+import io
 import sys
 
 import click
@@ -43,18 +44,23 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="dami-merge")
-def main() -> None:
+def commands() -> None:
     """Build a λ-grid of checkpoints between an Instruct and a Thinking model.
 
     Θ(λ) = λ·Thinking + (1-λ)·Instruct: λ = 0 is the Instruct model, λ = 1 the Thinking model.
 
     Exit codes: 0 done; 1 checked, and the answer is no; 2 usage; 3 input or environment unfit.
     """
+
+
+commands.add_command(grid)
+commands.add_command(check_lmc)
+commands.add_command(verify)
+
+
+def main() -> None:
+    """The program: run what the command line says."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without λ is no reason to stop
-
-
-main.add_command(check_lmc)
-main.add_command(grid)
-main.add_command(verify)
+    commands()

@@ -1,6 +1,5 @@
 """What commands print: JSON, tables, errors, a progress bar. Results on stdout, the rest on stderr."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,11 @@ PIPE_WIDTH = 120
 
 
 def show_json(value: object) -> None:
-    """Print one JSON value on stdout: sorted keys, a newline at the end."""
-    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    """Print one JSON value on stdout: sorted keys, `null` for what is not finite, a newline at the end."""
+    import msgspec
+
+    text = msgspec.json.Encoder(order="sorted").encode(value)
+    click.echo(msgspec.json.format(text, indent=2))
 
 
 def wants_json() -> bool:

@@ -135,10 +135,11 @@ def check_lmc(
 
     Peak memory: two blocks of 2^20 elements and three float64 vectors of 2^16 for each core.
     """
-    problems, notes = examine(instruct, thinking, mixed_dtypes=True)
-    structural = [problem for problem in problems if problem.code in _STRUCTURAL]
+    comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
+    structural = [problem for problem in comparable if problem.code in _STRUCTURAL]
     if structural:
         raise InputRefused(structural)
+    refusals, notes = examine(instruct, thinking)
     instruct, thinking = fetched(instruct), fetched(thinking)
     sums = _stream(instruct, thinking, on_bytes)
     _refuse_nonfinite(sums)
@@ -162,7 +163,7 @@ def check_lmc(
         tensors=tensors,
         identical_tensors=sum(total.difference == 0 for total in sums.values()),
         skipped=tuple(sorted(shapes.keys() - sums.keys())),
-        refusals=tuple(problems),
+        refusals=tuple(refusals),
         notes=tuple(notes),
     )
 

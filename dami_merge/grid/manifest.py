@@ -205,3 +205,8 @@ def json_schema() -> dict[str, object]:
         "title": "dami-merge grid.json, schema version 1",
         **schema,
     }
+
+
+def schema_bytes() -> bytes:
+    """The schema as it is shipped in `grid.schema.json`."""
+    return msgspec.json.format(msgspec.json.Encoder(order="sorted").encode(json_schema()), indent=2) + b"\n"

@@ -157,10 +157,8 @@ class Output:
             if not (path.is_file() and path.read_bytes() == content):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_durable(path, content)
-        keep = set(small_files) | {shard.name for shard in shards}
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.relative_to(folder).as_posix() not in keep:
-                path.unlink()
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink()  # of a run that was killed while it wrote a small file
         if folder == self.partial(lam):
             publish_folder(folder, self.final(lam))
         small = [File(name, len(data), digest_bytes(data)) for name, data in small_files.items()]
@@ -186,9 +184,10 @@ def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
             _clear(root)
         identity = identity_of(plan)
         path = state / "identity.json"
-        if path.is_file():
+        if path.is_file() and _has_work(root):
             _refuse_other(root, msgspec.json.decode(path.read_bytes()), identity)
         else:
+            _clear(root)
             write_durable(path, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n")
         (state / "receipts").mkdir(exist_ok=True)
         yield Output(plan)
@@ -221,7 +220,7 @@ def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
     """
     refuse_foreign(plan.output)
     path = plan.output / STATE_FOLDER / "identity.json"
-    if path.is_file() and not fresh:
+    if path.is_file() and _has_work(plan.output) and not fresh:
         _refuse_other(plan.output, msgspec.json.decode(path.read_bytes()), identity_of(plan))
 
 
@@ -271,7 +270,7 @@ def _source_identity(source: Checkpoint) -> dict[str, object]:
             name: {
                 "size": header.size_bytes,
                 "header": header.digest,
-                "mtime_ns": (source.root / name).stat().st_mtime_ns,
+                "mtime_ns": None if source.revision else (source.root / name).stat().st_mtime_ns,
             }
             for name, header in sorted(source.files.items())
         },
@@ -305,6 +304,11 @@ def _short(value: object) -> str:
 def _is_ours(name: str) -> bool:
     temporary = name == f".{GRID_FILE}.tmp"
     return name in {STATE_FOLDER, GRID_FILE} or temporary or _OURS.fullmatch(name) is not None
+
+
+def _has_work(root: Path) -> bool:
+    """Whether an earlier run finished anything; if not, another recipe may have the folder."""
+    return (root / GRID_FILE).is_file() or any((root / STATE_FOLDER / "receipts").glob("*.json"))
 
 
 def _clear(root: Path) -> None:

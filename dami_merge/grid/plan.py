@@ -6,6 +6,7 @@ about that unit. Tensors are matched by name, never by file.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -247,4 +248,4 @@ def _shared_name(pair: Pair) -> str:
         if ours != theirs:
             break
         shared += ours
-    return shared.strip("-_. ") or "merge"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", shared).strip("-_.") or "merge"

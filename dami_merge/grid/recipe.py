@@ -1,5 +1,6 @@
 """A recipe: which pair, which λ, what to write. YAML is data; an unknown field is an error."""
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ Side = Literal["instruct", "thinking"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 SIDES: tuple[Side, ...] = get_args(Side)
+_NAME = re.compile(r"[\w.-]*", re.ASCII)
 HEADER_DTYPES: Mapping[Dtype, str] = {
     "bfloat16": "BF16",
     "float16": "F16",
@@ -59,6 +61,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     allow_config: tuple[str, ...] = ()
     allow_nonfinite: bool = False
     sampling: Sampling = Sampling()
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no server could serve."""
+        if not _NAME.fullmatch(self.name):
+            raise RecipeError(
+                f"the name {self.name!r} cannot be part of a model's name",
+                hint="use letters, digits, '.', '_' and '-'",
+            )
 
     def donor_of(self, lam: Fraction) -> Side:
         """The side whose sidecars the checkpoint of this λ gets."""

@@ -7,8 +7,9 @@ so that no product overflows. λ = 0 and λ = 1 are copies.
 
 Exact means: equal to the rational result rounded once to nearest, ties to even. It holds while the sum of
 the two products fits the arithmetic's mantissa: for 16-bit weights while the exponents of a and b differ by
-no more than about 12, beyond which only the direction of an exact tie can change (by one unit in the last
-place, equally on every device). Source: ours; the paper gives the formula, not the numerics.
+no more than about 12, beyond which only the side of a tie, or of what is within 2**-11 units of one, can
+change (by one unit in the last place, equally on every device). float64 weights below 2**-900 lose their
+last bits to underflow. Source: ours; the paper gives the formula, not the numerics.
 """
 
 from collections.abc import Sequence
@@ -64,7 +65,7 @@ def _step(instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], outs:
         elif lam == 1:
             _round_into(thinking, out)
         elif compensated:
-            _round_into(_compensated(left, right, lam), out)
+            _round_into(_compensated(left, right, lam, to_odd=out.dtype != torch.float64), out)
         else:
             _round_into(_weighted(left, right, lam, scratch), out)
     return _all_finite(left) and _all_finite(right)
@@ -94,8 +95,11 @@ def _weighted(left: Tensor, right: Tensor, lam: Fraction, scratch: Tensor) -> Te
     return scratch
 
 
-def _compensated(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:
-    """Weighted mean of float64 tensors as if computed in about 100 bits and rounded once."""
+def _compensated(left: Tensor, right: Tensor, lam: Fraction, *, to_odd: bool) -> Tensor:
+    """Weighted mean of float64 tensors as if computed in about 100 bits and rounded once.
+
+    Rounded to nearest, or to odd where a narrower dtype follows.
+    """
     weight_left, weight_right, total = _weights(lam)
     left_high, left_low = _split(left)
     right_high, right_low = _split(right)
@@ -106,7 +110,9 @@ def _compensated(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:
     quotient = high / divisor
     quotient_high, quotient_low = _split(quotient)
     remainder = (high - quotient_high * divisor) - quotient_low * divisor
-    result = quotient + (remainder + low) / divisor
+    result, rest = _two_sum(quotient, (remainder + low) / divisor)
+    if to_odd:
+        result = _odd(result, away=(rest < 0) ^ (result < 0), inexact=rest != 0)
     plain = (left * weight_left + right * weight_right) / divisor
     return torch.where(torch.isfinite(result) & (result != 0), result, plain)
 
@@ -135,10 +141,14 @@ def _to_odd_float32(value: Tensor) -> Tensor:
     """float64 to float32 by rounding to odd, after which a second rounding is as good as one."""
     rounded = value.to(torch.float32)
     back = rounded.to(torch.float64)
-    bits = rounded.view(torch.int32)
-    bits -= (back.abs() > value.abs()).to(torch.int32)
-    bits |= (back != value).to(torch.int32)
-    return bits.view(torch.float32)
+    return _odd(rounded, away=back.abs() > value.abs(), inexact=back != value)
+
+
+def _odd(rounded: Tensor, *, away: Tensor, inexact: Tensor) -> Tensor:
+    """Of a result rounded to nearest, the one rounded to odd; `away` says which were rounded away from 0."""
+    bits = rounded.view(torch.int32 if rounded.dtype == torch.float32 else torch.int64)
+    bits = bits - (away & inexact).to(bits.dtype) | inexact.to(bits.dtype)
+    return bits.view(rounded.dtype)
 
 
 def _all_finite(values: Tensor) -> bool:

@@ -1,0 +1,131 @@
+"""Kill -9 at random moments, resume, compare: the grid must be byte-identical each time.
+
+    python tools/kill_test.py --kills 50
+
+Builds a random pair and a reference grid, then for each kill starts `dami-merge grid` in a new folder, kills
+it at a random moment of its work, gives the same command again, and compares every file but the run's own
+state with the reference. Moments are drawn over the working time of an uninterrupted run; every fifth kill
+instead waits for a random number of published checkpoints, since publishing is too short to be hit by chance.
+Exits with 1 if one file differs.
+"""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+from random_pair import write_pair
+
+from dami_merge.files import digest_file
+
+STATE = ".dami-merge"
+
+
+def command(pair: tuple[Path, Path], output: Path) -> list[str]:
+    """The command under test; small blocks make many steps to be killed in."""
+    sides = [str(side) for side in pair]
+    return [sys.executable, "-m", "dami_merge", "grid", *sides, "-o", str(output), "--block-size", "256"]
+
+
+def start(pair: tuple[Path, Path], output: Path) -> "subprocess.Popen[bytes]":
+    """Start a run and return when its work begins: imports are no moment worth a kill."""
+    process = subprocess.Popen(command(pair, output), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not (output / STATE).exists() and process.poll() is None:
+        time.sleep(0.0005)
+    return process
+
+
+def working_time(pair: tuple[Path, Path], output: Path) -> float:
+    """Seconds from the first thing an uninterrupted run does in its folder to its end."""
+    process = start(pair, output)
+    began = time.monotonic()
+    if process.wait():
+        sys.exit("the reference run failed")
+    return time.monotonic() - began
+
+
+def published(output: Path) -> int:
+    """Checkpoints that have their final names."""
+    return sum(not path.name.endswith(".partial") for path in output.glob("lambda-*"))
+
+
+def await_published(process: "subprocess.Popen[bytes]", output: Path, count: int) -> None:
+    """Return when so many checkpoints are published, or the run has ended."""
+    while published(output) < count and process.poll() is None:
+        pass
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Digest of every file of a grid but the run's own state."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] != STATE:
+            *_, (_, digests[name.as_posix()]) = digest_file(path)
+    return digests
+
+
+def stage(output: Path, shards: int) -> str:
+    """Where a killed run was."""
+    if (output / "grid.json").exists():
+        return "after grid.json"
+    done = len(list((output / STATE / "receipts").glob("*.json")))
+    if done == shards:
+        return "while publishing" if published(output) else "before publishing"
+    return f"{done} of {shards} shards receipted"
+
+
+@click.command(help=__doc__)
+@click.option("--kills", default=50, show_default=True)
+@click.option("--gigabytes", default=0.15, show_default=True, help="Size of one side of the pair.")
+@click.option("--shards", default=4, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to work.  [default: a temporary folder]"
+)
+def main(*, kills: int, gigabytes: float, shards: int, seed: int, folder: Path | None) -> None:
+    moments = random.Random(seed)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = Path(name)
+        pair = write_pair(work / "pair", gigabytes=gigabytes, shards=shards)
+        duration = min(working_time(pair, work / f"reference-{number}") for number in range(3))
+        reference = tree(work / "reference-0")
+        click.echo(f"reference: {len(reference)} files, {duration:.2f} s of work")
+        stages: Counter[str] = Counter()
+        bad = 0
+        for number in range(1, kills + 1):
+            output = work / f"run-{number}"
+            process = start(pair, output)
+            began = time.monotonic()
+            if number % 5:
+                time.sleep(moments.uniform(0, duration))
+            else:
+                await_published(process, output, moments.randint(1, 11))
+            moment = time.monotonic() - began
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            where = stage(output, shards)
+            stages[where] += 1
+            resumed = subprocess.run(command(pair, output), capture_output=True, text=True, check=False)
+            same = resumed.returncode == 0 and tree(output) == reference
+            bad += not same
+            click.echo(
+                f"{number:3d}  killed after {moment:5.2f} s, {where}: {'identical' if same else 'DIFFERENT'}"
+            )
+            if resumed.returncode:
+                click.echo(resumed.stderr, err=True)
+            shutil.rmtree(output)
+        for where, count in sorted(stages.items()):
+            click.echo(f"{count:3d} × {where}")
+        click.echo(f"{kills - bad} of {kills} byte-identical after kill -9 and resume")
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
