@@ -1,4 +1,7 @@
-"""Write the JSON Schema of grid.json from its declaration: python tools/write_schema.py"""
+"""Write the JSON Schema of grid.json from its declaration.
+
+    python tools/write_schema.py
+"""
 
 from pathlib import Path
 

@@ -82,14 +82,12 @@ def open_repo(spec: str) -> Checkpoint:
 def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
     """Download the weight files of a remote checkpoint into the Hub's cache.
 
-    Interrupted, it goes on where it stopped. A checkpoint that is on this disk is returned as it is.
+    Interrupted, it goes on where it stopped.
 
     Raises:
         HubError: The download failed.
         DiskFull: The cache's disk cannot hold the files.
     """
-    if not checkpoint.remote:
-        return checkpoint
     from huggingface_hub import snapshot_download
 
     missing = _missing(checkpoint)
@@ -106,6 +104,12 @@ def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
             checkpoint.source_id,
             revision=checkpoint.revision,
             allow_patterns=[glob.escape(name) for name in missing],
+        )
+    left = _missing(checkpoint)
+    if left:
+        raise HubError(
+            f"{checkpoint.spec}: {left[0]} was not downloaded ({len(left)} of {len(missing)} files)",
+            hint="go online, and give the same command again",
         )
     return open_folder(
         checkpoint.root,

@@ -5,6 +5,7 @@ Imports click and the command modules only; each command imports what is heavy i
 """
 
 import io
+import os
 import sys
 
 import click
@@ -63,4 +64,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without λ is no reason to stop
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     commands()

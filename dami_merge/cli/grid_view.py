@@ -1,0 +1,136 @@
+"""What `dami-merge grid` prints: a plan, or what was built; as a table or as a JSON value."""
+
+from typing import TYPE_CHECKING
+
+from dami_merge.cli.output import console, error_value
+from dami_merge.errors import DamiMergeError
+
+if TYPE_CHECKING:
+    from dami_merge.grid.build import Built
+    from dami_merge.grid.plan import GridPlan
+
+
+def print_plan(plan: "GridPlan") -> None:
+    """Print a plan as a table on stdout."""
+    from rich.table import Table
+
+    from dami_merge.files import free_bytes, size_text
+    from dami_merge.lambdas import folder_name, label
+
+    pair, count = plan.pair, len(plan.lambdas)
+    names = [folder_name(lam) for lam in plan.lambdas]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, side in (("instruct", pair.instruct), ("thinking", pair.thinking)):
+        revision = f" at {side.revision[:12]}" if side.revision else ""
+        where = ", on the Hub" if side.remote else ""
+        table.add_row(
+            title,
+            f"{side.spec}{revision}: {size_text(side.size_bytes)} in {len(side.files)} file(s){where}",
+        )
+    table.add_row("λ", ", ".join(label(lam) for lam in plan.lambdas))
+    folders = names[0] if count == 1 else f"{names[0]} … {names[-1]}"
+    table.add_row(
+        "write",
+        f"{plan.output}/{folders}: {count} × {size_text(plan.checkpoint_bytes)} in"
+        f" {len(plan.shards)} shard(s) each, {size_text(plan.write_bytes)} in all",
+    )
+    if plan.download_bytes:
+        table.add_row("download", f"{size_text(plan.download_bytes)} into the Hub's cache")
+    table.add_row("read", f"{size_text(plan.read_bytes)}, once for all λ")
+    table.add_row("free", f"{size_text(free_bytes(plan.output))} on the disk of {plan.output}")
+    table.add_row(
+        "memory",
+        f"at most {size_text(plan.memory_bytes)} above torch, whatever the size of the models"
+        f" (blocks of {size_text(plan.block_bytes)})",
+    )
+    donors = {plan.recipe.donor_of(lam) for lam in plan.lambdas}
+    text = "instruct at λ = 0, thinking above" if len(donors) == 2 else donors.pop()
+    table.add_row("sidecars", f"byte for byte from {text}")
+    for note in pair.notes:
+        table.add_row("note", note)
+    for field in pair.allowed:
+        table.add_row("allowed", f"{field} differs and was vouched for")
+    console().print(table)
+
+
+def plan_value(plan: "GridPlan", refusals: list[DamiMergeError]) -> dict[str, object]:
+    """A plan as JSON, with what a run of it would stop at."""
+    from dami_merge.files import free_bytes
+    from dami_merge.grid.manifest import fraction_text
+
+    return {
+        "sources": {
+            title: {
+                "spec": side.spec,
+                "id": side.source_id,
+                "revision": side.revision,
+                "size_bytes": side.size_bytes,
+                "files": sorted(side.files),
+                "remote": side.remote,
+            }
+            for title, side in (("instruct", plan.pair.instruct), ("thinking", plan.pair.thinking))
+        },
+        "output": str(plan.output),
+        "name": plan.name,
+        "lambdas": [fraction_text(lam) for lam in plan.lambdas],
+        "donors": {fraction_text(lam): plan.recipe.donor_of(lam) for lam in plan.lambdas},
+        "dtype": plan.recipe.dtype,
+        "shards": [
+            {"name": s.name, "size_bytes": s.size_bytes, "tensors": len(s.tensors)} for s in plan.shards
+        ],
+        "read_bytes": plan.read_bytes,
+        "write_bytes": plan.write_bytes,
+        "download_bytes": plan.download_bytes,
+        "free_bytes": free_bytes(plan.output),
+        "memory_bytes": plan.memory_bytes,
+        "block_bytes": plan.block_bytes,
+        "notes": list(plan.pair.notes),
+        "allowed": list(plan.pair.allowed),
+        "refusals": [error_value(error) for error in refusals],
+    }
+
+
+def built_value(built: "Built") -> dict[str, object]:
+    """What a run did, as JSON."""
+    return {
+        "path": str(built.path),
+        "device": built.device,
+        "shards_made": list(built.made),
+        "written_bytes": built.written_bytes,
+        "wall_s": round(built.wall_s, 3),
+        "checkpoints": [
+            {"lambda": m.fraction, "path": str(built.path / m.path), "model": m.served_model_name}
+            for m in built.grid.checkpoints
+        ],
+    }
+
+
+def show_built(built: "Built") -> None:
+    """Print what a run did as a table on stdout."""
+    from rich.table import Table
+
+    from dami_merge.files import size_text
+
+    members = built.grid.checkpoints
+    table = Table(box=None, pad_edge=False)
+    for heading in ("λ", "folder", "served model name", "donor"):
+        table.add_column(heading, no_wrap=True)
+    for member in members:
+        table.add_row(
+            member.name.removeprefix("lambda-"),
+            str(built.path / member.path),
+            member.served_model_name,
+            member.donor,
+        )
+    out = console()
+    out.print(table)
+    if built.made:
+        out.print(
+            f"{len(members)} checkpoints, {size_text(built.written_bytes)} of weights written"
+            f" in {built.wall_s:.1f} s on {built.device}"
+        )
+    else:
+        out.print("already whole: nothing was written")
+    out.print(f"check every byte with: dami-merge verify {built.path}", markup=False)

@@ -1,0 +1,293 @@
+"""Two checkpoints: joined, or refused with every reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dami_merge.checkpoint.folder import open_folder
+from dami_merge.checkpoint.pair import Pair, join
+from dami_merge.errors import InputRefused, Problem
+from tests.checkpoints import CONFIG, TOKENIZER_CONFIG, near, random_tensors, write_checkpoint
+
+NORM = "model.norm.weight"
+
+
+class Sides:
+    """Both sides on disk; a test changes one of them before they are joined."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tensors = random_tensors(seed=0)
+        self.other = near(self.tensors)
+        self.config: dict[str, object] = dict(CONFIG)
+        self.other_config: dict[str, object] = dict(CONFIG)
+        self.other_tokenizer_config: dict[str, object] = dict(TOKENIZER_CONFIG)
+
+    def join(self, *allow: str, mixed_dtypes: bool = False) -> Pair:
+        instruct = write_checkpoint(self.root / "i", self.tensors, config=self.config)
+        thinking = write_checkpoint(
+            self.root / "t",
+            self.other,
+            config=self.other_config,
+            tokenizer_config=self.other_tokenizer_config,
+        )
+        left, right = open_folder(instruct, spec="org/i"), open_folder(thinking, spec="org/t")
+        return join(left, right, allow=allow, mixed_dtypes=mixed_dtypes)
+
+    def problems(self, *allow: str, mixed_dtypes: bool = False) -> tuple[Problem, ...]:
+        with pytest.raises(InputRefused, match=r"\w") as refused:
+            self.join(*allow, mixed_dtypes=mixed_dtypes)
+        return refused.value.problems
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    return Sides(tmp_path)
+
+
+def test_a_connected_pair_is_joined_without_a_word(sides: Sides) -> None:
+    pair = sides.join()
+    assert (pair.instruct.spec, pair.thinking.spec) == ("org/i", "org/t")
+    assert (pair.notes, pair.allowed) == ((), ())
+
+
+def test_sides_that_are_sharded_differently_are_matched_by_name(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    names = list(tensors)
+    instruct = write_checkpoint(tmp_path / "i", tensors, shards=[names[:2], names[2:]])
+    thinking = write_checkpoint(tmp_path / "t", tensors, shards=[names[5:], names[1:5], names[:1]])
+    pair = join(open_folder(instruct, spec="i"), open_folder(thinking, spec="t"))
+    assert pair.notes == ()
+
+
+def set_shape(sides: Sides) -> None:
+    sides.other[NORM] = torch.zeros(2, 4, dtype=torch.bfloat16)
+
+
+def set_dtype(sides: Sides) -> None:
+    sides.other[NORM] = sides.other[NORM].to(torch.float32)
+
+
+def set_integer(sides: Sides) -> None:
+    sides.other[NORM] = torch.zeros(8, dtype=torch.int64)
+
+
+def set_complex(sides: Sides) -> None:
+    sides.tensors["z"] = sides.other["z"] = torch.zeros(2, dtype=torch.complex64)
+
+
+def add_left(sides: Sides) -> None:
+    sides.tensors["extra"] = torch.zeros(1)
+
+
+def add_right(sides: Sides) -> None:
+    sides.other["extra"] = torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message", "hint"),
+    [
+        (set_shape, "shape", f"'{NORM}' is [8] in instruct and [2, 4] in thinking", ""),
+        (
+            set_dtype,
+            "dtype",
+            f"'{NORM}' is BF16 in instruct and F32 in thinking",
+            "say with --dtype what to write",
+        ),
+        (set_integer, "dtype", f"'{NORM}' is BF16 in instruct and I64 in thinking", ""),
+        (
+            set_complex,
+            "dtype",
+            "'z' is C64, which is neither a plain float nor an integer",
+            "take an unquantised repository of the same model",
+        ),
+        (add_left, "key-set", "'extra' is only in instruct", ""),
+        (add_right, "key-set", "'extra' is only in thinking", ""),
+    ],
+)
+def test_a_tensor_that_differs_is_refused_with_both_values(
+    sides: Sides, change: Callable[[Sides], None], code: str, message: str, hint: str
+) -> None:
+    change(sides)
+    assert sides.problems() == (Problem(code, message, hint),)
+
+
+def test_float_dtypes_may_differ_when_the_dtype_to_write_is_given(sides: Sides) -> None:
+    set_dtype(sides)
+    assert sides.join(mixed_dtypes=True).allowed == ()
+
+
+def test_an_integer_against_a_float_is_refused_even_when_the_dtype_to_write_is_given(sides: Sides) -> None:
+    set_integer(sides)
+    assert [problem.code for problem in sides.problems(mixed_dtypes=True)] == ["dtype"]
+
+
+def test_integers_of_one_dtype_are_joined(sides: Sides) -> None:
+    sides.tensors["position_ids"] = sides.other["position_ids"] = torch.arange(4)
+    assert "position_ids" in sides.join().instruct.tensors()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "code", "message", "hint"),
+    [
+        (
+            {"tie_word_embeddings": False},
+            {"tie_word_embeddings": True},
+            "tied-embeddings",
+            "tie_word_embeddings: False in instruct, True in thinking; one side's output layer would be lost",
+            "",
+        ),
+        (
+            {"text_config": {"tie_word_embeddings": True}},
+            {"text_config": {}},
+            "tied-embeddings",
+            "text_config.tie_word_embeddings: True in instruct, None in thinking;"
+            " one side's output layer would be lost",
+            "",
+        ),
+        (
+            {},
+            {"architectures": ["Qwen3ForCausalLM"]},
+            "architecture",
+            "architectures: ['LlamaForCausalLM'] in instruct, ['Qwen3ForCausalLM'] in thinking",
+            "interpolate two fine-tunes of one base",
+        ),
+        (
+            {},
+            {"model_type": "qwen3"},
+            "architecture",
+            "model_type: 'llama' in instruct, 'qwen3' in thinking",
+            "interpolate two fine-tunes of one base",
+        ),
+    ],
+)
+def test_another_architecture_or_tie_is_refused_and_cannot_be_waived(
+    sides: Sides, left: dict[str, object], right: dict[str, object], code: str, message: str, hint: str
+) -> None:
+    sides.config.update(left)
+    sides.other_config.update(right)
+    allow = ("tie_word_embeddings", "text_config.tie_word_embeddings", "architectures", "model_type")
+    assert sides.problems(*allow) == (Problem(code, message, hint),)
+
+
+@pytest.mark.parametrize(
+    ("field", "left", "right"),
+    [
+        ("rope_theta", 10000.0, 500000.0),
+        ("rms_norm_eps", 1e-5, 1e-6),
+        ("num_attention_heads", 2, 4),
+        ("sliding_window", None, 4096),
+    ],
+)
+def test_a_config_field_of_the_forward_pass_is_refused_and_can_be_waived(
+    sides: Sides, field: str, left: object, right: object
+) -> None:
+    sides.config[field], sides.other_config[field] = left, right
+    expected = Problem(
+        "config",
+        f"config {field}: {left!r} in instruct, {right!r} in thinking",
+        f"if both mean the same forward pass: --allow-config {field}",
+        field,
+    )
+    assert sides.problems() == (expected,)
+    sides.root = sides.root / "again"
+    pair = sides.join(field)
+    assert pair.allowed == (field,)
+    assert pair.notes == ()
+
+
+def test_the_newer_rope_layout_of_the_same_meaning_is_no_difference(sides: Sides) -> None:
+    del sides.other_config["rope_theta"]
+    sides.other_config["rope_parameters"] = {"rope_theta": 10000.0, "rope_type": "default"}
+    assert sides.join().notes == ()
+
+
+def test_a_waived_field_waives_no_other_one(sides: Sides) -> None:
+    sides.other_config.update(rope_theta=1.0, hidden_act="gelu")
+    assert [problem.field for problem in sides.problems("rope_theta")] == ["hidden_act"]
+
+
+def test_several_waived_fields_are_recorded_in_order(sides: Sides) -> None:
+    sides.other_config.update(rope_theta=1.0, hidden_act="gelu")
+    sides.other_tokenizer_config["eos_token"] = "<pad>"
+    pair = sides.join("tokenizer.eos_token", "rope_theta", "hidden_act", "rope_theta")
+    assert pair.allowed == ("hidden_act", "rope_theta", "tokenizer.eos_token")
+
+
+def test_a_waiver_that_was_not_needed_is_a_note(sides: Sides) -> None:
+    pair = sides.join("rope_theta", "hidden_size")
+    assert pair.allowed == ()
+    assert pair.notes == tuple(
+        f"--allow-config {field} was not needed: no difference there forbids it"
+        for field in ("hidden_size", "rope_theta")
+    )
+
+
+def test_an_empty_waiver_does_not_waive_what_cannot_be_waived(sides: Sides) -> None:
+    add_left(sides)
+    assert [problem.code for problem in sides.problems("")] == ["key-set"]
+
+
+def test_neutral_fields_are_notes(sides: Sides) -> None:
+    sides.other_config.update(transformers_version="5.0", max_position_embeddings=262144)
+    assert sides.join().notes == (
+        "config max_position_embeddings: None in instruct, 262144 in thinking;"
+        " the forward pass does not depend on it",
+        "config transformers_version: None in instruct, '5.0' in thinking;"
+        " the forward pass does not depend on it",
+    )
+
+
+def test_the_context_length_is_refused_where_the_angles_depend_on_it(sides: Sides) -> None:
+    rope = {"rope_scaling": {"type": "yarn", "factor": 4.0}}
+    sides.config.update(rope, max_position_embeddings=4096)
+    sides.other_config.update(rope, max_position_embeddings=8192)
+    (problem,) = sides.problems()
+    assert (problem.code, problem.field) == ("config", "max_position_embeddings")
+
+
+def test_a_quantised_side_is_refused_with_its_name(sides: Sides) -> None:
+    sides.other_config["quantization_config"] = {"quant_method": "gptq"}
+    (problem,) = sides.problems()
+    assert problem.code == "quantized"
+    assert problem.message.startswith("org/t is quantised (gptq)")
+
+
+def test_special_tokens_and_templates_reach_the_report(sides: Sides) -> None:
+    sides.other_tokenizer_config.update(eos_token="<pad>", chat_template="{{ x }}")
+    pair = sides.join("tokenizer.eos_token")
+    assert pair.allowed == ("tokenizer.eos_token",)
+    assert pair.notes == ("the chat templates differ: each checkpoint takes its donor's",)
+
+
+def test_one_folder_for_both_sides_is_joined_with_a_warning(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m", random_tensors(seed=0))
+    (tmp_path / "link").symlink_to(folder)
+    pair = join(open_folder(folder, spec="m"), open_folder(tmp_path / "link", spec="link"))
+    assert pair.notes == ("warning: both sides are the same checkpoint; every λ will be equal to it",)
+
+
+def test_every_difference_is_collected_and_five_are_shown_with_the_count(sides: Sides) -> None:
+    add_left(sides)
+    set_shape(sides)
+    sides.other_config.update(rope_theta=1.0, hidden_act="gelu", model_type="qwen3", tie_word_embeddings=True)
+    sides.other_config["quantization_config"] = {"quant_method": "awq"}
+    sides.other_tokenizer_config["eos_token"] = "<pad>"
+    with pytest.raises(InputRefused, match=r"… and 3 more \(--json lists all 8\)$") as refused:
+        sides.join()
+    assert [problem.code for problem in refused.value.problems] == [
+        "quantized", "config", "architecture", "config", "tied-embeddings", "key-set", "shape",
+        "special-token",
+    ]  # fmt: skip
+    assert len(str(refused.value).splitlines()) == 6
+
+
+def test_a_pair_of_another_size_names_all_tensors_that_differ(sides: Sides) -> None:
+    wider: dict[str, Tensor] = {
+        name: tensor.repeat_interleave(2, 0) for name, tensor in sides.tensors.items()
+    }
+    sides.other = wider
+    assert [problem.code for problem in sides.problems()] == ["shape"] * len(wider)

@@ -1,0 +1,195 @@
+"""A Hub on this machine for tests: enough of its API for the real huggingface_hub client, and a log."""
+
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class Repo:
+    """One model repository.
+
+    Attributes:
+        commits: Files of each commit by its hash.
+        refs: Commit of each branch.
+        listing_error: `(status, X-Error-Code)` of the API.
+        file_error: `(status, X-Error-Code)` of every file.
+        moves_to: What `main` points at from the second look on.
+    """
+
+    commits: dict[str, dict[str, bytes]]
+    refs: dict[str, str]
+    listing_error: tuple[int, str] | None = None
+    file_error: tuple[int, str] | None = None
+    moves_to: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One line of the log; `sent_bytes` counts the body."""
+
+    method: str
+    path: str
+    range: str
+    sent_bytes: int
+    status: int
+
+
+@dataclass
+class Hub:
+    """The server's state: tests fill `repos` and read `log`.
+
+    Attributes:
+        ranges: Serves parts of files; a server that does not sends them whole.
+        cut: Sends one byte less than announced when a part is asked for, and hangs up.
+        html: Answers everything with a web page, as a captive portal does.
+    """
+
+    endpoint: str = ""
+    repos: dict[str, Repo] = field(default_factory=dict)
+    log: list[Request] = field(default_factory=list)
+    ranges: bool = True
+    cut: bool = False
+    html: bool = False
+
+    def add(self, name: str, folder: Path, commit: str = "", branch: str = "main") -> Repo:
+        """Publish a folder's files as a commit of a repository."""
+        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        repo = self.repos.setdefault(name, Repo({}, {}))
+        commit = commit or hashlib.sha1(f"{name}{len(repo.commits)}".encode()).hexdigest()
+        repo.commits[commit] = files
+        repo.refs[branch] = commit
+        return repo
+
+    def served_bytes(self, suffix: str) -> int:
+        """Bytes of bodies sent for files whose name ends so."""
+        return sum(request.sent_bytes for request in self.log if request.path.endswith(suffix))
+
+    def asked(self, suffix: str) -> list[Request]:
+        """Requests for files whose name ends so."""
+        return [request for request in self.log if request.path.endswith(suffix)]
+
+
+@contextmanager
+def running_hub() -> Iterator[Hub]:
+    """Serve on a free port of the loopback device until the block ends."""
+    hub = Hub()
+
+    class Handler(_Handler):
+        state = hub
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no fault; any other one is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    state: Hub
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it
+        """Stay silent; the log is `Hub.log`."""
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        parts = path.strip("/").split("/")
+        if self.state.html:
+            self._send(200, b"<html>Please sign in to this network</html>")
+        elif parts[:2] == ["api", "models"] and len(parts) >= 4:
+            self._api("/".join(parts[2:4]), parts[4:])
+        elif len(parts) > 4 and parts[2] == "resolve":
+            repo = self.state.repos.get("/".join(parts[:2]))
+            files = repo.commits.get(parts[3]) if repo else None
+            if repo is None or files is None:
+                self._error(404, "RepoNotFound")
+            elif repo.file_error:
+                self._error(*repo.file_error)
+            elif (name := "/".join(parts[4:])) not in files:
+                self._error(404, "EntryNotFound")
+            else:
+                self._file(parts[3], files[name])
+        else:
+            self._error(404, "")
+
+    def _api(self, name: str, rest: list[str]) -> None:
+        repo = self.state.repos.get(name)
+        if repo is None:
+            return self._error(401, "RepoNotFound")
+        if repo.listing_error:
+            return self._error(*repo.listing_error)
+        revision = "/".join(rest[1:]) if rest else "main"
+        commit = repo.refs.get(revision, revision)
+        if revision == "main" and repo.moves_to:
+            repo.refs["main"], repo.moves_to = repo.moves_to, ""
+        files = repo.commits.get(commit)
+        if files is None:
+            return self._error(404, "RevisionNotFound")
+        if rest[:1] == ["tree"]:
+            return self._json(
+                [
+                    {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                    for path, data in files.items()
+                ]
+            )
+        siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
+        return self._json({"id": name, "modelId": name, "sha": commit, "siblings": siblings})
+
+    def _file(self, commit: str, data: bytes) -> None:
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}
+        wanted = self.headers.get("Range", "")
+        if not wanted or not self.state.ranges:
+            return self._send(200, data, headers)
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(data)) + 1, len(data))
+        if start >= len(data):
+            return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+        headers |= {"Accept-Ranges": "bytes", "Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}
+        return self._send(206, data[start:end], headers)
+
+    def _error(self, status: int, code: str) -> None:
+        self._send(status, b"{}", {"X-Error-Code": code} if code else {})
+
+    def _json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
+        sent = b"" if self.command == "HEAD" else body
+        path = unquote(urlsplit(self.path).path)
+        asked = self.headers.get("Range", "")
+        self.state.log.append(Request(self.command, path, asked, len(sent), status))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.state.cut and status == 206:
+            sent, self.close_connection = sent[:-1], True
+        self.wfile.write(sent)
