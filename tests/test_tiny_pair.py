@@ -7,13 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import dami_merge
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both
 from dami_merge.connectivity.report import check_lmc
+from dami_merge.grid.build import build_grid
+from dami_merge.grid.plan import make_plan
 from dami_merge.grid.recipe import bundled_recipe, read_recipe
+from dami_merge.lambdas import even_grid, folder_name
 
 ROOT = Path(__file__).parent.parent
 TINY = Path(dami_merge.__file__).parent / "data" / "tiny"
@@ -64,3 +68,39 @@ def test_the_questions_have_distinct_ids_and_texts() -> None:
     assert len({question["id"] for question in questions}) == len(questions) == 200
     assert len({question["prompt"] for question in questions}) == 200
     assert all(re.fullmatch(r"\d", question["answer"]) for question in questions)
+
+
+def _greedy_accuracy(folder: Path, questions: list[dict[str, str]]) -> float:
+    """Share of right answers after the thinking block, through transformers alone."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    chats = [[{"role": "user", "content": question["prompt"]}] for question in questions]
+    inputs: Any = tokenizer.apply_chat_template(
+        chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
+    )
+    with torch.inference_mode():
+        tokens = model.generate(**inputs, do_sample=False, temperature=None, max_new_tokens=96)
+    texts = tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    answers = [text.rpartition("</think>")[2].strip() for text in texts]
+    right = [answer == question["answer"] for answer, question in zip(answers, questions, strict=True)]
+    return float(sum(right) / len(right))
+
+
+def test_the_checkpoints_of_the_grid_answer_as_well_as_the_table_says(tmp_path: Path) -> None:
+    """Within four standard errors of a share of 200, or three answers where the share is near 1."""
+    plan = make_plan(
+        msgspec.structs.replace(bundled_recipe(), lambdas=even_grid(2)),
+        join(*open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING)),
+        tmp_path / "grid",
+    )
+    lines = (TINY / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [json.loads(line) for line in lines]
+    build_grid(plan)
+    for row, lam in zip(ROWS[::5], plan.lambdas, strict=True):
+        expected = row["greedy"]["accuracy"]
+        tolerance = max(4 * (expected * (1 - expected) / len(questions)) ** 0.5, 3 / len(questions))
+        measured = _greedy_accuracy(tmp_path / "grid" / folder_name(lam), questions)
+        assert measured == pytest.approx(expected, abs=tolerance)

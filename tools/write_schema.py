@@ -1,6 +1,6 @@
 """Write the JSON Schema of grid.json from its declaration.
 
-    python tools/write_schema.py
+python tools/write_schema.py
 """
 
 from pathlib import Path

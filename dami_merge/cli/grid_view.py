@@ -116,7 +116,7 @@ def show_built(built: "Built") -> None:
     members = built.grid.checkpoints
     table = Table(box=None, pad_edge=False)
     for heading in ("λ", "folder", "served model name", "donor"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")
     for member in members:
         table.add_row(
             member.name.removeprefix("lambda-"),

@@ -12,7 +12,8 @@ from dami_merge.errors import DamiMergeError, InputRefused
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPE_WIDTH = 120
+PIPE_WIDTH = 1000
+"""Columns where stdout is no terminal: nothing is cut or wrapped in a log."""
 
 
 def show_json(value: object) -> None:
@@ -76,7 +77,7 @@ def show_error(error: DamiMergeError) -> None:
 
 
 def console() -> "Console":
-    """A console on stdout; wide where stdout is not a terminal, so that tables in logs do not wrap."""
+    """A console on stdout."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)

@@ -133,7 +133,7 @@ def check_lmc(
         InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or no matrix.
         HubError: A download failed.
 
-    Peak memory: two blocks of 2^20 elements and three float64 vectors of 2^16 for each core.
+    Peak memory: two blocks of 2^20 elements and four float64 vectors of 2^14 for each core.
     """
     comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
     structural = [problem for problem in comparable if problem.code in _STRUCTURAL]

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from dami_merge._version import __version__
 from dami_merge.checkpoint.folder import CONFIG_FILE, INDEX_FILE, Checkpoint
 from dami_merge.checkpoint.source import fetched
+from dami_merge.files import disk_full_is_clear
 from dami_merge.grid.card import model_card
 from dami_merge.grid.device import choose_device, cpu_workers
 from dami_merge.grid.manifest import (
@@ -101,7 +102,7 @@ def build_grid(
     started = time.monotonic()
     chosen = choose_device(device)
     plan = _on_this_disk(plan)
-    with opened(plan, fresh=fresh) as output:
+    with disk_full_is_clear(plan.output), opened(plan, fresh=fresh) as output:
         receipts = output.intact_receipts()
         require_space(plan)
         missing = [shard for shard in plan.shards if shard.name not in receipts]
@@ -123,6 +124,7 @@ def build_grid(
                     receipt = materializer.make(shard, folders, advance)
                     output.keep_receipt(receipt)
                     receipts[shard.name] = receipt
+        output.require_same_sources()
         grid = _seal(plan, output, receipts)
     return Built(
         grid=grid,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from dami_merge._version import __version__
+from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.grid.manifest import fraction_text
 from dami_merge.grid.plan import GridPlan
 from dami_merge.lambdas import label
@@ -52,7 +53,7 @@ def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> byte
         json.dumps(recipe, indent=2, ensure_ascii=False),
         "```",
         "",
-        *_load_lines(),
+        *_load_lines(plan.donor(lam)),
         "",
         f"Made with dami-merge {__version__}. Method: System 1&2 Synergy via Dynamic Model Interpolation,"
         " arXiv 2601.21414.",
@@ -75,12 +76,13 @@ def _described(source_id: str, revision: str) -> str:
     return f"`{source_id}`" + (f" at revision `{revision}`" if revision else "")
 
 
-def _load_lines() -> Sequence[str]:
+def _load_lines(donor: Checkpoint) -> Sequence[str]:
+    auto_class = "AutoModelForImageTextToText" if "vision_config" in donor.config else "AutoModelForCausalLM"
     return (
         "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {auto_class}, AutoTokenizer",
         "",
-        'model = AutoModelForCausalLM.from_pretrained(".", dtype="auto")',
+        f'model = {auto_class}.from_pretrained(".", dtype="auto")',
         'tokenizer = AutoTokenizer.from_pretrained(".")',
         "```",
     )

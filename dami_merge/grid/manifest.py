@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from dami_merge.errors import GridUnreadable
+from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import write_durable
 from dami_merge.grid.recipe import Dtype, Sampling, Side
 from dami_merge.lambdas import folder_name, parse_lambda
@@ -187,7 +187,10 @@ class _Version(msgspec.Struct):
 def _check_members(path: Path, grid: Grid) -> None:
     seen = set()
     for member in grid.checkpoints:
-        lam = parse_lambda(member.fraction)
+        try:
+            lam = parse_lambda(member.fraction)
+        except LambdaError as error:
+            raise GridUnreadable(f"{path}: {error}") from error
         agreed = math.isclose(member.value, lam) and member.path == folder_name(lam) == member.name
         if not agreed or lam in seen:
             raise GridUnreadable(f"{path}: the entry of λ = {member.fraction} contradicts itself")

@@ -102,9 +102,11 @@ class Materializer:
             DiskFull: The disk filled up; what other shards finished stays.
         """
         with ExitStack() as stack:
-            writers = [ShardWriter(folder / shard.name) for folder in folders]
-            for writer in writers:
-                stack.callback(writer.close)
+            writers = []
+            for folder in folders:
+                (folder / shard.name).parent.mkdir(parents=True, exist_ok=True)
+                writers.append(ShardWriter(folder / shard.name))
+                stack.callback(writers[-1].close)
             digests = (Digest(), Digest())
             try:
                 self._stream(shard, writers, digests, advance)

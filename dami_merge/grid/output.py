@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from dami_merge.checkpoint.folder import CONFIG_FILE, Checkpoint
-from dami_merge.errors import DiskFull, OutputRefused
+from dami_merge.errors import DiskFull, InputRefused, OutputRefused, Problem
 from dami_merge.files import (
     digest_bytes,
     digest_file,
@@ -121,11 +121,32 @@ class Output:
     def keep_receipt(self, receipt: Receipt) -> None:
         """Record a finished shard; its files must be durable."""
         for lam in self._plan.lambdas:
-            sync_folder(self.folder(lam))
+            folder = self.folder(lam)
+            for place in {folder, (folder / receipt.shard).parent}:
+                sync_folder(place)
         write_durable(self._receipt_path(receipt.shard), msgspec.json.encode(receipt))
 
     def _receipt_path(self, shard: str) -> Path:
         return self._receipts / f"{shard.replace('/', '%2F')}.json"
+
+    def require_same_sources(self) -> None:
+        """Refuse to publish what was made of sources that changed since the folder was opened.
+
+        Raises:
+            InputRefused: With what changed.
+        """
+        before = msgspec.json.decode((self._root / STATE_FOLDER / "identity.json").read_bytes())
+        try:
+            now = identity_of(self._plan)
+        except FileNotFoundError as error:
+            problem = Problem("source-changed", f"{error.filename} disappeared since the run began")
+            raise InputRefused([problem]) from error
+        changes = list(_changes(before, _plain(now), ""))
+        if changes:
+            hint = "restore it, or start over with --fresh"
+            raise InputRefused(
+                [Problem("source-changed", f"{what} since the run began", hint) for what in changes]
+            )
 
     def unpublish(self) -> None:
         """Take back what looks finished, before shards are made again."""
@@ -138,6 +159,7 @@ class Output:
                     shutil.rmtree(partial)
                 final.rename(partial)
             partial.mkdir(exist_ok=True)
+            (partial / CONFIG_FILE).unlink(missing_ok=True)
         sync_folder(self._root)
 
     def publish(self, lam: Fraction, small_files: Mapping[str, bytes], shards: list[File]) -> list[File]:
@@ -235,7 +257,7 @@ def refuse_foreign(root: Path) -> None:
     if not root.is_dir():
         raise OutputRefused(f"{root} is a file", hint="give a folder with -o")
     names = sorted(path.name for path in root.iterdir())
-    foreign = [name for name in names if not _is_ours(name)]
+    foreign = [name for name in names if not _is_ours(root / name)]
     if foreign or (names and STATE_FOLDER not in names):
         what = foreign[0] if foreign else names[0]
         raise OutputRefused(
@@ -279,13 +301,18 @@ def _source_identity(source: Checkpoint) -> dict[str, object]:
 
 
 def _refuse_other(root: Path, before: object, now: Mapping[str, object]) -> None:
-    changes = list(_changes(before, msgspec.json.decode(msgspec.json.encode(now)), ""))
+    changes = list(_changes(before, _plain(now), ""))
     if changes:
         shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
         raise OutputRefused(
             f"{root} holds a grid of another recipe or source: {shown}",
             hint="give another folder with -o, or --fresh to start over in this one",
         )
+
+
+def _plain(identity: Mapping[str, object]) -> object:
+    """As it reads back from disk."""
+    return msgspec.json.decode(msgspec.json.encode(identity))
 
 
 def _changes(before: object, now: object, path: str) -> Iterator[str]:
@@ -301,9 +328,10 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _is_ours(name: str) -> bool:
-    temporary = name == f".{GRID_FILE}.tmp"
-    return name in {STATE_FOLDER, GRID_FILE} or temporary or _OURS.fullmatch(name) is not None
+def _is_ours(path: Path) -> bool:
+    if path.is_dir():
+        return path.name == STATE_FOLDER or _OURS.fullmatch(path.name) is not None
+    return path.name in {GRID_FILE, f".{GRID_FILE}.tmp"}
 
 
 def _has_work(root: Path) -> bool:

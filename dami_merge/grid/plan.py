@@ -17,7 +17,7 @@ from dami_merge.checkpoint.config import with_dtype
 from dami_merge.checkpoint.folder import CONFIG_FILE, SINGLE_FILE, Checkpoint
 from dami_merge.checkpoint.header import FLOATS, ITEM_BYTES, TensorInfo, build_header
 from dami_merge.checkpoint.pair import Pair
-from dami_merge.errors import OutputRefused
+from dami_merge.errors import OutputRefused, UsageError
 from dami_merge.files import digest_bytes
 from dami_merge.grid.recipe import HEADER_DTYPES, Recipe, Side
 
@@ -151,8 +151,11 @@ def make_plan(
         block_bytes: Size of one buffer, a multiple of 4096.
 
     Raises:
+        UsageError: The blocks are smaller than 64 KiB.
         OutputRefused: The output lies in a source, or a source in the output.
     """
+    if block_bytes < MIN_BLOCK_BYTES:
+        raise UsageError(f"blocks of {block_bytes} bytes: must be {MIN_BLOCK_BYTES} at least")
     for source in (pair.instruct, pair.thinking):
         _refuse_nested(output, source)
     dtype = HEADER_DTYPES[recipe.dtype] if recipe.dtype else None

@@ -141,8 +141,14 @@ def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:
 
 
 def _from_recipe_folder(spec: str, folder: Path) -> str:
-    local = folder / Path(spec).expanduser()
-    return str(local) if local.is_dir() else spec
+    if spec.startswith("~"):
+        return spec
+    local = folder / spec
+    try:
+        named = spec.startswith(("./", "../")) or local.is_dir()
+    except (OSError, ValueError):  # a name too long, a NUL: opening the model will say so
+        named = False
+    return str(local) if named else spec
 
 
 class _StrictLoader(yaml.SafeLoader):

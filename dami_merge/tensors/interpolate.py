@@ -21,6 +21,9 @@ from torch import Tensor
 CHUNK_ELEMENTS = 1 << 16
 """Elements per step on a CPU: the operands of a step stay in the core's second-level cache."""
 
+_COMPENSATED_VECTORS = 8
+"""How many times more of them the arithmetic for float64 inputs needs at once, about."""
+
 _SIXTEEN_BITS = frozenset({torch.bfloat16, torch.float16})
 _LOW_BITS = (1 << 27) - 1
 
@@ -44,9 +47,14 @@ def interpolate(
     Returns:
         Whether all inputs are finite; the outputs are written in either case.
 
-    Peak memory: seven float64 vectors of 64 Ki elements on a CPU, of n elements elsewhere.
+    Peak memory: about 2 MiB on a CPU; elsewhere four float64 vectors of n elements, for float64 inputs 24.
     """
-    step = CHUNK_ELEMENTS if instruct.device.type == "cpu" else max(len(instruct), 1)
+    if instruct.device.type != "cpu":
+        step = max(len(instruct), 1)
+    elif torch.float64 in {instruct.dtype, thinking.dtype}:
+        step = max(CHUNK_ELEMENTS // _COMPENSATED_VECTORS, 1)
+    else:
+        step = CHUNK_ELEMENTS
     finite = True
     for start in range(0, len(instruct), step):
         part = slice(start, start + step)
