@@ -1,0 +1,1 @@
+"""The parts of `tools/train_tiny_pair.py`, which puts them together; nothing else uses them."""
