@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge.grid.manifest import schema_bytes
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -18,10 +16,6 @@ def tool(name: str, *arguments: object) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def test_the_shipped_schema_is_the_declared_one() -> None:
-    assert (ROOT / "dami_merge" / "grid" / "grid.schema.json").read_bytes() == schema_bytes()
 
 
 @pytest.mark.slow
@@ -38,6 +32,7 @@ def test_our_bytes_are_mergekits_own_commands_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_pair_is_trained_and_measured_from_nothing(tmp_path: Path) -> None:
-    tool("train_tiny_pair.py", "--minutes", 0.05, "--samples", 1, "--output", tmp_path / "tiny")
+    quick = ("--minutes", 0.05, "--samples", 1, "--questions", 10)
+    tool("train_tiny_pair.py", *quick, "--output", tmp_path / "tiny")
     table = json.loads((tmp_path / "tiny" / "lambda_table.json").read_text(encoding="utf-8"))
     assert [row["lambda"] for row in table["rows"]] == [k / 10 for k in range(11)]

@@ -46,7 +46,6 @@ from tiny_pair.training import train_base, train_endpoint
 from transformers.utils.logging import disable_progress_bar
 
 DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "dami_merge" / "data" / "tiny"
-TEST_QUESTIONS_PER_LEVEL = 240
 FOLDER = click.Path(file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 MINUTES = click.FloatRange(min=0, min_open=True)
@@ -81,9 +80,19 @@ def train_pair(output: Path, task: Task, seed: int, minutes: float, base: Path |
 @click.option("--seed", default=0, help="Seed of the weights, the training and the test questions.")
 @click.option("--minutes", type=MINUTES, default=NOMINAL_MINUTES, help="Scales all numbers of steps.")
 @click.option("--samples", type=COUNT, default=4, help="Samples of each question at T = 0.6.")
+@click.option("--questions", type=COUNT, default=240, help="Held-out questions of each number of steps.")
 @click.option("--base", type=FOLDER, help="Where the base is kept; if it is there, it is reused.")
 @click.option("--evaluate", is_flag=True, help="Train nothing: measure the pair that is there.")
-def main(*, output: Path, seed: int, minutes: float, samples: int, base: Path | None, evaluate: bool) -> None:
+def main(
+    *,
+    output: Path,
+    seed: int,
+    minutes: float,
+    samples: int,
+    questions: int,
+    base: Path | None,
+    evaluate: bool,
+) -> None:
     """Train the tiny pair, measure it at eleven values of lambda, and write its files."""
     torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
@@ -93,14 +102,14 @@ def main(*, output: Path, seed: int, minutes: float, samples: int, base: Path | 
         training = previous["training"]
     else:
         training = train_pair(output, task, seed, minutes, base)
-    questions = test_questions(task, TEST_QUESTIONS_PER_LEVEL, seed)
+    asked = test_questions(task, questions, seed)
     try:
-        measured = measure_pair(output, task, questions, samples, seed, lambda row: say(table_line(row)))
+        measured = measure_pair(output, task, asked, samples, seed, lambda row: say(table_line(row)))
     except WeightsUnfit as unfit:
         raise click.ClickException(str(unfit)) from unfit
     table = measured | {"training": training}
     write_json(output / "lambda_table.json", table)
-    save_questions(output / "questions.jsonl", task, questions)
+    save_questions(output / "questions.jsonl", task, asked)
     save_cards(output, table)
     click.echo(str(output))
 
