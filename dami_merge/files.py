@@ -104,10 +104,15 @@ def disk_full_is_clear(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise DiskFull(
-            f"the disk of {folder} is full ({size_text(free_bytes(folder))} free)",
-            hint="make space and give the same command again: it resumes, nothing is lost",
-        ) from error
+        raise disk_full(folder) from error
+
+
+def disk_full(folder: Path) -> DiskFull:
+    """The error of a disk that filled up on the way, with the way out."""
+    return DiskFull(
+        f"the disk of {folder} is full ({size_text(free_bytes(folder))} free)",
+        hint="make space and give the same command again: it resumes, nothing is lost",
+    )
 
 
 def free_bytes(path: Path) -> int:

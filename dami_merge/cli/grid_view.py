@@ -99,6 +99,7 @@ def built_value(built: "Built") -> dict[str, object]:
         "device": built.device,
         "shards_made": list(built.made),
         "written_bytes": built.written_bytes,
+        "direct_io": built.direct_io,
         "wall_s": round(built.wall_s, 3),
         "checkpoints": [
             {"lambda": m.fraction, "path": str(built.path / m.path), "model": m.served_model_name}

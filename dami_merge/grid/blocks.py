@@ -59,6 +59,16 @@ class Block:
     thinking_bytes: int = 0
     out_bytes: int = 0
 
+    @property
+    def instruct_is_output(self) -> bool:
+        """What is read of Instruct is, byte by byte and place by place, the output at λ = 0."""
+        return all((run.instruct_dtype, run.instruct_at) == (run.dtype, run.out_at) for run in self.runs)
+
+    @property
+    def thinking_is_output(self) -> bool:
+        """Likewise for Thinking at λ = 1."""
+        return all((run.thinking_dtype, run.thinking_at) == (run.dtype, run.out_at) for run in self.runs)
+
 
 def blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
     """Cut a shard into blocks none of whose buffers exceeds `block_bytes`; a lazy, repeatable sequence."""

@@ -62,6 +62,7 @@ class Built:
         device: Where the arithmetic ran.
         made: Names of the shards that this run computed; the others were finished before.
         written_bytes: Weight bytes that this run wrote.
+        direct_io: Whether what this run wrote went past the page cache; the file system decides.
         wall_s: Seconds.
     """
 
@@ -70,6 +71,7 @@ class Built:
     device: str
     made: tuple[str, ...]
     written_bytes: int
+    direct_io: bool
     wall_s: float
 
 
@@ -108,7 +110,7 @@ def build_grid(
         missing = [shard for shard in plan.shards if shard.name not in receipts]
         resumed = sum(w.size for receipt in receipts.values() for w in receipt.files.values())
         total = plan.checkpoint_bytes * len(plan.lambdas)
-        done = resumed
+        done, direct_io = resumed, False
         if missing:
             output.unpublish()
             with Materializer(plan, chosen, workers=cpu_workers()) as materializer:
@@ -124,6 +126,7 @@ def build_grid(
                     receipt = materializer.make(shard, folders, advance)
                     output.keep_receipt(receipt)
                     receipts[shard.name] = receipt
+                direct_io = materializer.direct
         output.require_same_sources()
         grid = _seal(plan, output, receipts)
     return Built(
@@ -132,6 +135,7 @@ def build_grid(
         device=str(chosen),
         made=tuple(shard.name for shard in missing),
         written_bytes=sum(shard.size_bytes for shard in missing) * len(plan.lambdas),
+        direct_io=direct_io,
         wall_s=time.monotonic() - started,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ class _Slot:
 
     instruct: memoryview
     thinking: memoryview
-    outs: list[memoryview]
+    out: memoryview
     writes: list[Future[None]] = field(default_factory=list)
 
     def wait(self) -> None:
@@ -56,7 +57,11 @@ class _Slot:
 
 
 class Materializer:
-    """Makes shards of one plan; holds the buffers and threads between them. A context manager."""
+    """Makes shards of one plan; holds the buffers and threads between them. A context manager.
+
+    Attributes:
+        direct: Whether everything written so far went past the page cache.
+    """
 
     def __init__(self, plan: GridPlan, device: torch.device, *, workers: int) -> None:
         """Allocate the buffers.
@@ -71,6 +76,7 @@ class Materializer:
         self._workers = workers if device.type == "cpu" else 1
         self._slots = [_slot(plan) for _ in range(SLOTS)]
         self._stack = ExitStack()
+        self.direct = True
 
     def __enter__(self) -> "Materializer":
         plan, stack = self._plan, self._stack
@@ -84,6 +90,7 @@ class Materializer:
         self._compute = _pool(stack, self._workers)
         self._read = _pool(stack, 1)
         self._write = [_pool(stack, 1) for _ in range(min(_MAX_WRITERS, len(plan.lambdas)))]
+        self._finish = _pool(stack, len(self._write))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -105,7 +112,7 @@ class Materializer:
             writers = []
             for folder in folders:
                 (folder / shard.name).parent.mkdir(parents=True, exist_ok=True)
-                writers.append(ShardWriter(folder / shard.name))
+                writers.append(ShardWriter(folder / shard.name, expected_bytes=shard.size_bytes))
                 stack.callback(writers[-1].close)
             digests = (Digest(), Digest())
             try:
@@ -115,7 +122,8 @@ class Materializer:
                     for write in slot.writes:
                         write.cancel()
                     _settle(slot)
-            finished = [writer.finish() for writer in writers]
+            self.direct &= all(writer.direct for writer in writers)
+            finished = list(self._finish.map(ShardWriter.finish, writers))
         names = [folder_name(lam) for lam in self._plan.lambdas]
         files = {name: Written(*facts) for name, facts in zip(names, finished, strict=True)}
         return Receipt(shard.name, files, digests[0].text(), digests[1].text())
@@ -144,8 +152,7 @@ class Materializer:
             self._compute_block(shard, slot, current)
             for number, writer in enumerate(writers):
                 lane = self._write[number % len(self._write)]
-                view = slot.outs[number][: current.out_bytes]
-                slot.writes.append(lane.submit(writer.write, view))
+                slot.writes.append(lane.submit(writer.write, self._result(slot, current, number)))
             free.append(slot)
             advance(current.out_bytes * len(writers))
         for slot in self._slots:
@@ -172,41 +179,69 @@ class Materializer:
         left = slot.instruct[run.instruct_at : run.instruct_at + size]
         if left != slot.thinking[run.thinking_at : run.thinking_at + size]:
             raise InputRefused([_unequal(shard, slot, block, run)])
-        for out in slot.outs:
-            out[run.out_at : run.out_at + size] = left
+        for number in range(len(self._plan.lambdas)):
+            start = number * self._plan.block_bytes + run.out_at
+            slot.out[start : start + size] = left
 
     def _interpolate(self, shard: ShardJob, slot: _Slot, block: Block, run: Run) -> None:
         left = _tensor(slot.instruct, run.instruct_at, run.instruct_dtype, run.elements)
         right = _tensor(slot.thinking, run.thinking_at, run.thinking_dtype, run.elements)
-        outs = [_tensor(out, run.out_at, run.dtype, run.elements) for out in slot.outs]
+        lambdas, out = self._targets(slot, block, run)
         share = -(-run.elements // self._workers)
         parts = [slice(start, start + share) for start in range(0, run.elements, share)]
-        finite = list(self._compute.map(lambda part: self._part(left[part], right[part], outs, part), parts))
-        if not all(finite) and not self._plan.recipe.allow_nonfinite:
+
+        def compute(part: slice) -> bool:
+            return self._part(left[part], right[part], lambdas, out[:, part])
+
+        if not all(list(self._compute.map(compute, parts))) and not self._plan.recipe.allow_nonfinite:
             raise InputRefused([_nonfinite(shard, block, run, left, right)])
 
-    def _part(self, left: Tensor, right: Tensor, outs: list[Tensor], part: slice) -> bool:
-        lambdas = self._plan.lambdas
+    def _part(self, left: Tensor, right: Tensor, lambdas: Sequence[Fraction], out: Tensor) -> bool:
         if self._device.type == "cpu":
-            return interpolate(left, right, lambdas, [out[part] for out in outs])
-        moved = [torch.empty(len(left), dtype=out.dtype, device=self._device) for out in outs]
+            return interpolate(left, right, lambdas, out)
+        moved = torch.empty(out.shape, dtype=out.dtype, device=self._device)
         finite = interpolate(left.to(self._device), right.to(self._device), lambdas, moved)
-        for out, result in zip(outs, moved, strict=True):
-            out[part].copy_(result)
+        out.copy_(moved)
         return finite
+
+    def _targets(self, slot: _Slot, block: Block, run: Run) -> tuple[Sequence[Fraction], Tensor]:
+        """The λ that must be computed, and a tensor over their output rows; see `_result`."""
+        lambdas = self._plan.lambdas
+        first = int(lambdas[0] == 0 and block.instruct_is_output)
+        last = len(lambdas) - int(lambdas[-1] == 1 and block.thinking_is_output)
+        item = ITEM_BYTES[run.dtype]
+        rows, stride = last - first, self._plan.block_bytes // item
+        if not rows:
+            return (), torch.empty(0, run.elements, dtype=_DTYPES[run.dtype])
+        start = first * self._plan.block_bytes + run.out_at
+        flat = _tensor(slot.out, start, run.dtype, (rows - 1) * stride + run.elements)
+        return lambdas[first:last], flat.as_strided((rows, run.elements), (stride, 1))
+
+    def _result(self, slot: _Slot, block: Block, number: int) -> memoryview:
+        """Where one λ's bytes of a block lie: an endpoint's where they were read, if nothing changes."""
+        lam = self._plan.lambdas[number]
+        if lam == 0 and block.instruct_is_output:
+            return slot.instruct[: block.out_bytes]
+        if lam == 1 and block.thinking_is_output:
+            return slot.thinking[: block.out_bytes]
+        start = number * self._plan.block_bytes
+        return slot.out[start : start + block.out_bytes]
 
 
 def _slot(plan: GridPlan) -> _Slot:
     return _Slot(
         _buffer(plan.block_bytes),
         _buffer(plan.block_bytes),
-        [_buffer(plan.block_bytes) for _ in plan.lambdas],
+        _buffer(plan.block_bytes * len(plan.lambdas)),
     )
 
 
 def _buffer(size_bytes: int) -> memoryview:
     """Page-aligned, zeroed memory that is given back to the system when the last view is gone."""
-    return memoryview(mmap.mmap(-1, size_bytes))
+    memory = mmap.mmap(-1, size_bytes)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)  # fewer page faults; a wish, not a need
+    return memoryview(memory)
 
 
 def _tensor(buffer: memoryview, position: int, dtype: str, elements: int) -> Tensor:

@@ -20,6 +20,7 @@ from dami_merge.checkpoint.pair import Pair
 from dami_merge.errors import OutputRefused, UsageError
 from dami_merge.files import digest_bytes
 from dami_merge.grid.recipe import HEADER_DTYPES, Recipe, Side
+from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
 
 DEFAULT_BLOCK_BYTES = 4 << 20
 MIN_BLOCK_BYTES = 64 << 10
@@ -154,14 +155,17 @@ def make_plan(
         UsageError: The blocks are smaller than 64 KiB.
         OutputRefused: The output lies in a source, or a source in the output.
     """
-    if block_bytes < MIN_BLOCK_BYTES:
-        raise UsageError(f"blocks of {block_bytes} bytes: must be {MIN_BLOCK_BYTES} at least")
+    if block_bytes < MIN_BLOCK_BYTES or block_bytes % PAGE_BYTES:
+        raise UsageError(
+            f"blocks of {block_bytes} bytes: must be {MIN_BLOCK_BYTES} at least"
+            f" and a multiple of {PAGE_BYTES}"
+        )
     for source in (pair.instruct, pair.thinking):
         _refuse_nested(output, source)
     dtype = HEADER_DTYPES[recipe.dtype] if recipe.dtype else None
     thinking = pair.thinking.tensors()
     shards = tuple(_shard(pair.instruct, file, thinking, dtype) for file in sorted(pair.instruct.files))
-    buffers = SLOTS * (2 + len(recipe.lambdas)) * block_bytes
+    buffers = SLOTS * (2 + len(recipe.lambdas)) * block_bytes + len(recipe.lambdas) * GATHER_BYTES
     return GridPlan(
         recipe=recipe,
         pair=pair,

@@ -1,45 +1,89 @@
-"""Writing one shard: bytes in their order, digested on the way, durable at the end."""
+"""Writing one shard: bytes in their order, digested on the way, durable at the end.
 
+Where the file system allows it the page cache is passed by (O_DIRECT): buffered writes cost a copy of every
+byte and push out what other programs need. Direct writes want addresses, offsets and lengths in multiples of
+a page; blocks that come that way go to the disk as they are, anything else is gathered in a buffer first.
+"""
+
+import ctypes
+import errno
+import fcntl
+import mmap
 import os
 from pathlib import Path
 
-from dami_merge.files import Digest, disk_full_is_clear
+from dami_merge.errors import DiskFull
+from dami_merge.files import Digest, disk_full, disk_full_is_clear, free_bytes
+
+PAGE_BYTES = 4096
+GATHER_BYTES = 64 << 10
 
 
 class ShardWriter:
     """A file that is written front to back; use from one thread at a time.
 
     The name it is written under is final, so the folder that holds it must not be: see `grid.output`.
+
+    Attributes:
+        direct: Whether the page cache is passed by.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Create the file, or empty the remains of a killed run."""
+    def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = True) -> None:
+        """Create the file, or empty the remains of a killed run.
+
+        Args:
+            path: The file; its folder exists.
+            expected_bytes: Reserve this much on the disk; 0 reserves nothing.
+            direct: Pass the page cache by where the file system allows it.
+
+        Raises:
+            DiskFull: What was to be reserved is not there.
+        """
         self._path = path
         self._digest = Digest()
-        self._position = 0
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._written = 0  # bytes that are in the file
+        self._gathered = 0  # bytes that wait in the buffer
+        self._handle, self.direct = _open(path, direct=direct)
+        self._in_pages = self.direct
+        self._gather = memoryview(mmap.mmap(-1, GATHER_BYTES if self._in_pages else 1))
+        if self._in_pages and expected_bytes:
+            self._reserve(expected_bytes)
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Append bytes.
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; the buffer may be used again when this returns.
 
         Raises:
             DiskFull: The disk has no room.
         """
         view = memoryview(data)
-        with disk_full_is_clear(self._path.parent):
-            done = 0
-            while done < len(view):
-                done += os.pwrite(self._handle, view[done:], self._position + done)
-        self._position += len(view)
         self._digest.update(view)
+        with disk_full_is_clear(self._path.parent):
+            if not self._in_pages:
+                self._put(view)
+                return
+            if self._gathered % PAGE_BYTES == 0 and _on_page(view):
+                self._flush(self._gathered)
+                whole = len(view) - len(view) % PAGE_BYTES
+                self._put(view[:whole])
+                view = view[whole:]
+            self._collect(view)
 
     def finish(self) -> tuple[int, str, int]:
         """Make the file durable and close it.
 
         Returns:
             `(size in bytes, digest, modification time in ns)`.
+
+        Raises:
+            DiskFull: The disk has no room.
         """
         with disk_full_is_clear(self._path.parent):
+            if self._in_pages:
+                size = self._written + self._gathered
+                padded = -(-self._gathered // PAGE_BYTES) * PAGE_BYTES
+                self._gather[self._gathered : padded] = bytes(padded - self._gathered)
+                self._flush(padded)
+                os.ftruncate(self._handle, size)
             os.fsync(self._handle)
         facts = os.fstat(self._handle)
         self.close()
@@ -50,3 +94,79 @@ class ShardWriter:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def _reserve(self, size_bytes: int) -> None:
+        """Reserve room, or refuse without taking what there is: others need the disk too."""
+        needed = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
+        try:
+            if needed > free_bytes(self._path.parent):
+                raise disk_full(self._path.parent)
+            with disk_full_is_clear(self._path.parent):
+                os.posix_fallocate(self._handle, 0, needed)
+        except DiskFull:
+            self._give_up()
+            raise
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+                self._give_up()
+                raise
+
+    def _give_up(self) -> None:
+        os.ftruncate(self._handle, 0)
+        self.close()
+
+    def _collect(self, view: memoryview) -> None:
+        """Copy bytes into the buffer, and the buffer into the file whenever it is full."""
+        while len(view):
+            count = min(len(view), len(self._gather) - self._gathered)
+            self._gather[self._gathered : self._gathered + count] = view[:count]
+            self._gathered += count
+            view = view[count:]
+            if self._gathered == len(self._gather):
+                self._flush(self._gathered)
+
+    def _flush(self, size_bytes: int) -> None:
+        self._put(self._gather[:size_bytes])
+        self._gathered = 0
+
+    def _put(self, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            try:
+                done += os.pwrite(self._handle, view[done:], self._written + done)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not _clear_direct(self._handle):
+                    raise
+                self.direct = False
+        self._written += len(view)
+
+
+def _open(path: Path, *, direct: bool) -> tuple[int, bool]:
+    """Open for writing from scratch; says whether past the page cache."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    bypass = getattr(os, "O_DIRECT", 0) if direct else 0
+    if bypass:
+        try:
+            return os.open(path, flags | bypass, 0o666), True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    return os.open(path, flags, 0o666), False
+
+
+def _clear_direct(handle: int) -> bool:
+    """Go on through the page cache; False if that was the way already.
+
+    Some file systems accept the flag and refuse the write, or take only larger multiples than a page.
+    """
+    flags = fcntl.fcntl(handle, fcntl.F_GETFL)
+    bypass = getattr(os, "O_DIRECT", 0)
+    fcntl.fcntl(handle, fcntl.F_SETFL, flags & ~bypass)
+    return bool(flags & bypass)
+
+
+def _on_page(view: memoryview) -> bool:
+    """Whether a buffer starts at a page boundary, as direct writes want it."""
+    if view.readonly or not view.contiguous or not len(view):
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(view)) % PAGE_BYTES == 0

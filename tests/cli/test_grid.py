@@ -90,6 +90,10 @@ def test_lambdas_and_steps_choose_the_grid(
         (["--recipe", "none.yaml"], "error: none.yaml: No such file or directory"),
         (["--dtype", "int8"], "Invalid value for '--dtype'"),
         (["--block-size", "3"], "Invalid value for '--block-size'"),
+        (
+            ["--block-size", "65"],
+            "error: blocks of 66560 bytes: must be 65536 at least and a multiple of 4096",
+        ),
     ],
 )
 def test_what_cannot_be_meant_exits_with_two_and_says_why(

@@ -14,6 +14,7 @@ from dami_merge.errors import OutputRefused, UsageError
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.plan import GridPlan, config_bytes, index_bytes, inventory_digest
 from dami_merge.lambdas import even_grid
+from dami_merge.tensors.writer import GATHER_BYTES
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint, write_json
 from tests.grid.grids import THREE, plan_of, tree
 
@@ -80,16 +81,18 @@ def test_memory_depends_on_block_size_and_lambdas_and_not_on_the_models(
     small, big = plan_of(pair_folders, tmp_path / "grid"), plan_of(others, tmp_path / "grid")
     assert small.memory_bytes == big.memory_bytes
     fewer = plan_of(pair_folders, tmp_path / "grid", lambdas=THREE)
-    assert small.memory_bytes - fewer.memory_bytes == 3 * 8 * small.block_bytes
+    assert small.memory_bytes - fewer.memory_bytes == 8 * (3 * small.block_bytes + GATHER_BYTES)
     smaller = plan_of(pair_folders, tmp_path / "grid", block_bytes=1 << 16)
     assert small.memory_bytes - smaller.memory_bytes == 3 * 13 * (small.block_bytes - (1 << 16))
 
 
-@pytest.mark.parametrize("block_bytes", [-4096, 0, 4, (1 << 16) - 1])
-def test_blocks_too_small_to_be_worth_a_step_are_refused(
+@pytest.mark.parametrize("block_bytes", [-4096, 0, 4, (1 << 16) - 1, (1 << 16) + 8])
+def test_blocks_too_small_to_be_worth_a_step_or_off_the_pages_are_refused(
     block_bytes: int, pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=f"blocks of {block_bytes} bytes: must be 65536 at least"):
+    with pytest.raises(
+        UsageError, match=f"blocks of {block_bytes} bytes: must be 65536 at least and a multiple"
+    ):
         plan_of(pair_folders, tmp_path / "grid", block_bytes=block_bytes)
 
 

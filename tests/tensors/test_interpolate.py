@@ -41,9 +41,10 @@ Merge = Callable[[list[Tensor], Fraction], Tensor]
 
 
 def merged(instruct: Tensor, thinking: Tensor, lambdas: list[Fraction], out: torch.dtype) -> list[Tensor]:
-    outs = [torch.empty(len(instruct), dtype=out, device=instruct.device) for _ in lambdas]
-    interpolate(instruct, thinking, lambdas, outs)
-    return outs
+    rows = torch.empty(len(lambdas), len(instruct), dtype=out, device=instruct.device)
+    order = sorted(range(len(lambdas)), key=lambda number: lambdas[number])
+    interpolate(instruct, thinking, [lambdas[number] for number in order], rows)
+    return [rows[order.index(number)] for number in range(len(lambdas))]
 
 
 @st.composite
@@ -269,8 +270,8 @@ def test_results_do_not_depend_on_chunks_threads_or_device(
     want = merged(left, right, LAMBDAS, dtype)
     before = torch.get_num_threads()
     try:
-        for chunk, threads in ((1999, 1), (1 << 20, 2)):
-            monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
+        for step, threads in ((9973, 1), (1 << 26, 2)):
+            monkeypatch.setattr(module, "STEP_BYTES", step)
             torch.set_num_threads(threads)
             got = merged(left.to(device), right.to(device), LAMBDAS, dtype)
             assert all(torch.equal(x, y.cpu()) for x, y in zip(want, got, strict=True))
@@ -297,7 +298,7 @@ def test_one_value_that_is_not_finite_is_told(
     dtype: torch.dtype, value: float, side: int, device: str
 ) -> None:
     sides = [values.to(device) for values in realistic(3, dtype, 5_000)]
-    out = [torch.empty_like(sides[0])]
+    out = torch.empty_like(sides[0])[None]
     assert interpolate(sides[0], sides[1], [Fraction(1, 2)], out) is True
     sides[side][4_999] = value
     assert interpolate(sides[0], sides[1], [Fraction(1, 2)], out) is False
@@ -307,13 +308,13 @@ def test_one_value_that_is_not_finite_is_told(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_infinities_of_both_signs_are_told_although_their_sum_is_no_infinity(dtype: torch.dtype) -> None:
     both = torch.tensor([math.inf, -math.inf], dtype=dtype)
-    assert interpolate(both, torch.zeros_like(both), [Fraction(1, 2)], [torch.empty_like(both)]) is False
+    assert interpolate(both, torch.zeros_like(both), [Fraction(1, 2)], torch.empty_like(both)[None]) is False
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_finite_values_whose_sum_overflows_count_as_finite(dtype: torch.dtype) -> None:
     large = torch.full((1000,), torch.finfo(dtype).max, dtype=dtype)
-    out = [torch.empty_like(large)]
+    out = torch.empty_like(large)[None]
     assert interpolate(large, large, [Fraction(3, 10)], out) is True
     assert torch.equal(out[0], large)
 
@@ -327,10 +328,27 @@ def test_a_value_that_the_written_dtype_cannot_hold_becomes_an_infinity() -> Non
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_empty_and_one_element_tensors_work(dtype: torch.dtype, device: str) -> None:
     empty = torch.empty(0, dtype=dtype, device=device)
-    assert interpolate(empty, empty, LAMBDAS, [empty.clone() for _ in LAMBDAS]) is True
+    assert interpolate(empty, empty, LAMBDAS, empty.new_empty(len(LAMBDAS), 0)) is True
     one, three = torch.tensor([1.0], dtype=dtype), torch.tensor([3.0], dtype=dtype)
     (middle,) = merged(one.to(device), three.to(device), [Fraction(1, 2)], dtype)
     assert middle.tolist() == [2.0]
+
+
+def test_without_a_lambda_the_inputs_are_still_looked_at() -> None:
+    values = torch.tensor([1.0, math.nan])
+    nothing = torch.empty(0, 2)
+    assert interpolate(values, values, [], nothing) is False
+    assert interpolate(values[:1], values[:1], [], nothing[:, :1]) is True
+
+
+def test_rows_may_lie_apart() -> None:
+    left, right = realistic(5, torch.bfloat16, 3000)
+    apart = torch.zeros(len(LAMBDAS), 5000, dtype=torch.bfloat16)
+    interpolate(left, right, LAMBDAS, apart[:, 1000:4000])
+    for row, want in zip(apart, merged(left, right, LAMBDAS, torch.bfloat16), strict=True):
+        assert bits_of(row[1000:4000]) == bits_of(want)
+    assert not apart[:, :1000].any()
+    assert not apart[:, 4000:].any()
 
 
 def test_sixteen_bits_are_computed_in_float32_and_anything_wider_in_float64() -> None:
