@@ -15,6 +15,9 @@ CHUNK_ELEMENTS = 1 << 14
 """Below the 32,768 elements from which on torch splits a sum among threads (a dot product, which is the
 BLAS's, makes no such promise); partial sums are added in their order. So no thread count changes a bit."""
 
+_CHUNKS_AT_ONCE = 8
+"""Rows of one operation: fewer calls for the same arithmetic, while the rows stay in the core's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
@@ -86,16 +89,25 @@ class Sums:
 
 def compare(instruct: Tensor, thinking: Tensor) -> Sums:
     """Sums over two 1-D float tensors of shape [n], of any float dtypes, on one device."""
+    whole = len(instruct) - len(instruct) % CHUNK_ELEMENTS
     sums = Sums()
-    for start in range(0, len(instruct), CHUNK_ELEMENTS):
-        part = slice(start, start + CHUNK_ELEMENTS)
-        left, right = instruct[part].to(torch.float64), thinking[part].to(torch.float64)
-        gap = right - left
-        product = torch.empty_like(left)
-        dot, norm_left, norm_right, norm_gap = (
-            float(torch.mul(x, y, out=product).sum()) for x, y in _pairs(left, right, gap)
-        )
-        sums += Sums(len(left), dot, norm_left, norm_right, norm_gap)
+    for start in range(0, whole, _CHUNKS_AT_ONCE * CHUNK_ELEMENTS):
+        part = slice(start, min(start + _CHUNKS_AT_ONCE * CHUNK_ELEMENTS, whole))
+        sums = _add_chunks(sums, instruct[part], thinking[part], CHUNK_ELEMENTS)
+    if whole < len(instruct):
+        sums = _add_chunks(sums, instruct[whole:], thinking[whole:], len(instruct) - whole)
+    return sums
+
+
+def _add_chunks(sums: Sums, instruct: Tensor, thinking: Tensor, size: int) -> Sums:
+    """Add the partial sums of consecutive chunks, in their order."""
+    left = instruct.to(torch.float64).view(-1, size)
+    right = thinking.to(torch.float64).view(-1, size)
+    gap = right - left
+    product = torch.empty_like(left)
+    partial = [torch.mul(x, y, out=product).sum(dim=1).tolist() for x, y in _pairs(left, right, gap)]
+    for dot, norm_left, norm_right, norm_gap in zip(*partial, strict=True):
+        sums += Sums(size, dot, norm_left, norm_right, norm_gap)
     return sums
 
 
