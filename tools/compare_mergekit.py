@@ -11,36 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import click
+from mergekit_command import mergekit_command
 from random_pair import write_pair
 
 from dami_merge.checkpoint.folder import open_folder
 from dami_merge.lambdas import folder_name, label, parse_lambdas
-
-
-def mergekit_recipe(pair: tuple[Path, Path], lam: Fraction) -> str:
-    """A mergekit YAML of one λ, with integer weights."""
-    instruct, thinking = pair
-    return (
-        "merge_method: linear\n"
-        "dtype: bfloat16\n"
-        f"base_model: {instruct}\n"
-        "models:\n"
-        f"  - model: {instruct}\n    parameters: {{weight: {lam.denominator - lam.numerator}}}\n"
-        f"  - model: {thinking}\n    parameters: {{weight: {lam.numerator}}}\n"
-    )
-
-
-def run_mergekit(pair: tuple[Path, Path], lam: Fraction, output: Path) -> None:
-    """Merge with mergekit's own command."""
-    recipe = output.with_suffix(".yaml")
-    recipe.write_text(mergekit_recipe(pair, lam), encoding="utf-8")
-    program = "import sys; from mergekit.scripts.run_yaml import main; main()"
-    flags = ["--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
-    subprocess.run([sys.executable, "-c", program, str(recipe), str(output), *flags], check=True)
 
 
 def differing(ours: Path, theirs: Path) -> tuple[int, int, list[str]]:
@@ -92,7 +70,7 @@ def main(*, gigabytes: float, lambdas: str, folder: Path | None) -> None:
         for lam in grid:
             theirs = work / f"mergekit-{label(lam)}"
             began = time.monotonic()
-            run_mergekit(pair, lam, theirs)
+            subprocess.run(mergekit_command(pair, lam, theirs), check=True)
             seconds = time.monotonic() - began
             compared, wrong, names = differing(work / "grid" / folder_name(lam), theirs)
             bad += wrong
