@@ -10,7 +10,7 @@ _PROGRAM = "from mergekit.scripts.run_yaml import main; main()"
 def mergekit_command(pair: tuple[Path, Path], lam: Fraction, output: Path) -> list[str]:
     """Write the recipe beside the output and return the command that merges it.
 
-    The weights are the integers q-p and p of λ = p/q: with decimal weights the results are not the exact ones.
+    The weights are the integers q-p and p of λ = p/q: with decimal ones the results are not exact.
     """
     recipe = output.with_suffix(".yaml")
     recipe.write_text(_recipe(pair, lam), encoding="utf-8")

@@ -1,0 +1,169 @@
+"""A pair of checkpoints, loaded by transformers into one model that can take any λ.
+
+Knows what transformers may do to weights on the way (fuse, rename, convert), and nothing of the arithmetic.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.pair import join
+from dami_merge.checkpoint.source import fetched, open_both
+from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
+from dami_merge.grid.device import choose_device
+from dami_merge.live.model import LiveModel, tied
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_FLOATS = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+_STORED = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+
+def load_live(
+    instruct: str,
+    thinking: str,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    offload: bool = False,
+    allow: Collection[str] = (),
+) -> "tuple[PreTrainedModel, LiveModel]":
+    """Load a pair with transformers (the extra `live`) into one model that can take any λ.
+
+    Both endpoints pass the checks of `dami-merge grid`, and go through the same loader as the model, so that
+    what transformers fuses or renames while it loads is fused and renamed in all three.
+
+    Args:
+        instruct: Folder, Hub id, or `bundled:tiny/instruct`.
+        thinking: Likewise; the model takes its config and generation config.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        dtype: `bfloat16`, `float16`, `float32` or `float64` for the model; None keeps what is stored.
+        offload: Keep the endpoints in host memory.
+        allow: Fields of config or tokenizer whose difference you vouch for, as `--allow-config`.
+
+    Returns:
+        The model in evaluation mode, at λ = 1, and what changes its λ. With `dtype=None` its bits are those
+        of the grid's checkpoint, loaded; with a dtype, each exact value rounded once to its parameter's.
+
+    Raises:
+        InputRefused: The pair does not fit, is no text model that transformers knows, or without `dtype` the
+            loader would change a stored dtype.
+        UsageError: `dtype` is none of the four.
+        DeviceUnfit: `device` is not there, or rounds differently.
+        HubError: A Hub id cannot be read.
+        DamiMergeError: transformers is not installed.
+
+    Peak memory: three models on the device, and one on the host while it loads; with `offload` one on the
+    device and three on the host.
+    """
+    if dtype is not None and dtype not in _FLOATS:
+        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(_FLOATS))
+    _transformers()
+    place = choose_device(device)
+    pair = join(*open_both(instruct, thinking), allow=allow, mixed_dtypes=dtype is not None)
+    sides = [fetched(side) for side in (pair.instruct, pair.thinking)]
+    home = torch.device("cpu") if offload else place
+    with _no_progress_bars():
+        ends = [_loaded(side, _lossless(side) if dtype else "auto", home).state_dict() for side in sides]
+        if dtype is None:
+            _refuse_conversions(sides, ends)
+        model = _loaded(sides[1], _FLOATS[dtype] if dtype else "auto", place)
+    live = LiveModel(model.state_dict(), ends[0], ends[1], offload=offload)
+    live.set_lambda(1)
+    return model, live
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        message = "load_live needs transformers, which is not installed"
+        raise DamiMergeError(message, hint="pip install 'dami-merge[live]'") from error
+    return transformers
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """A library does not draw on its caller's terminal."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _loaded(side: Checkpoint, dtype: torch.dtype | str, device: torch.device) -> Any:
+    """A model of transformers, whole: a weight that the checkpoint lacks would be random."""
+    loader = _transformers().AutoModelForCausalLM
+    try:
+        model, info = loader.from_pretrained(
+            side.root, dtype=dtype, output_loading_info=True, trust_remote_code=False, local_files_only=True
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]  # the rest is advice for another loader
+        hint = "load model and endpoints yourself, and give their state dicts to LiveModel"
+        problem = Problem("not-loadable", f"transformers cannot load {side.spec}: {reason}", hint)
+        raise InputRefused([problem]) from error
+    lacking = sorted(info["missing_keys"])
+    if lacking:
+        message = f"{side.spec}: {lacking[0]!r} is not in the checkpoint ({len(lacking)} tensors)"
+        raise InputRefused(
+            [Problem("missing-weight", message, "transformers would fill it with random numbers")]
+        )
+    if device.type == "cpu":
+        # safetensors maps the file: to change it would change the weights, to shorten it kill the process
+        return deepcopy(model)
+    return model.to(device)
+
+
+def _lossless(side: Checkpoint) -> torch.dtype:
+    """The narrowest dtype that holds every stored float."""
+    stored = {_STORED[info.dtype] for _, info in side.tensors().values() if info.dtype in _STORED}
+    return reduce(torch.promote_types, stored or {torch.float32})
+
+
+def _refuse_conversions(sides: Sequence[Checkpoint], ends: Sequence[Mapping[str, Tensor]]) -> None:
+    """A dtype that the loader changes is a rounding before, or after, the one of the grid."""
+    problems = []
+    for side, end in zip(sides, ends, strict=True):
+        stored = {name: _STORED.get(info.dtype) for name, (_, info) in side.tensors().items()}
+        groups = [names for names in tied(end) if end[names[0]].is_floating_point()]
+        pairs = [(name, end[name].dtype) for names in groups for name in names if name in stored]
+        renamed = {end[names[0]].dtype for names in groups if not stored.keys() & set(names)}
+        rest = {stored[name] for name in stored.keys() - end.keys()} - {None}
+        changed = [
+            f"{name!r} from {stored[name]} to {dtype}" for name, dtype in pairs if stored[name] != dtype
+        ]
+        if renamed and renamed != rest:
+            changed.append(f"renamed tensors from {_texts(rest)} to {_texts(renamed)}")
+        problems += [
+            Problem("converted", f"{side.spec}: transformers changes {what}", "name a dtype for the model")
+            for what in changed
+        ]
+    if problems:
+        raise InputRefused(problems)
+
+
+def _texts(dtypes: Collection[object]) -> str:
+    return ", ".join(sorted(map(str, dtypes)))

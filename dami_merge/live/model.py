@@ -1,0 +1,270 @@
+"""A model's own parameters, written for any λ in place, from two endpoints that stay in memory.
+
+Always from the endpoints and never from the last λ, with the arithmetic of `dami-merge grid`: the same bits.
+Storages stay where they are, so that CUDA graphs and compiled code stay valid; KV and prefix caches do not.
+Knows no architecture and no library of models: names and tensors come in as mappings.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.lambdas import parse_lambda
+from dami_merge.tensors.interpolate import interpolate
+
+SLICE_ELEMENTS = 1 << 24
+"""Elements that are computed in one step: bounds the scratch memory, and is plenty to keep a GPU busy."""
+
+_FLOATS = frozenset({torch.bfloat16, torch.float16, torch.float32, torch.float64})
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """One storage to write: its flat view, and both endpoints flat in the same order, each of shape [n]."""
+
+    name: str
+    target: Tensor
+    instruct: Tensor
+    thinking: Tensor
+
+    def write(self, lam: Fraction) -> None:
+        if not self.target.is_floating_point():
+            self.target.copy_(self.instruct)
+            return
+        left = self.thinking if lam == 1 else self.instruct
+        right = self.instruct if lam == 0 else self.thinking  # an end needs no byte of the other
+        for part in _slices(self.target):
+            out = self.target[part]
+            here = left[part].to(out.device, non_blocking=True)
+            there = here if left is right else right[part].to(out.device, non_blocking=True)
+            interpolate(here, there, (lam,), out.unsqueeze(0))
+
+    def problem(self, *, allow_nonfinite: bool) -> Problem | None:
+        """What the values themselves forbid."""
+        if not self.target.is_floating_point():
+            if torch.equal(self.instruct, self.thinking):
+                return None
+            return Problem(
+                "integer-differs",
+                f"the {self.target.dtype} tensor {self.name!r} is not equal in both models",
+                "integers are not weights: interpolate models that share them",
+            )
+        for side, values in (("instruct", self.instruct), ("thinking", self.thinking)):
+            if not allow_nonfinite and not _finite(values):
+                hint = "the checkpoint is damaged; allow_nonfinite interpolates it all the same"
+                return Problem("nonfinite", f"{self.name!r} holds NaN or Inf in {side}", hint)
+        return None
+
+
+class LiveModel:
+    """The parameters of one model, at any λ between two endpoints.
+
+    Not for two threads at once, and not while the model computes. Drop KV and prefix caches after a change.
+
+    Example:
+        >>> parameter = torch.zeros(2)
+        >>> live = LiveModel({"w": parameter}, {"w": torch.zeros(2)}, {"w": torch.ones(2)})
+        >>> live.set_lambda(0.25), parameter
+        (Fraction(1, 4), tensor([0.2500, 0.2500]))
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        instruct: Mapping[str, Tensor],
+        thinking: Mapping[str, Tensor],
+        *,
+        offload: bool = False,
+        allow_nonfinite: bool = False,
+    ) -> None:
+        """Check everything and take hold of the endpoints; the parameters are not written yet.
+
+        Args:
+            parameters: What is written, such as `model.state_dict()`: parameters and persistent buffers, of
+                any strided dtype and shape. Two names of one storage (tied weights) are written once.
+            instruct: λ = 0, by the same names; of tied names one is enough. Float tensors may have other
+                float dtypes: the exact value is rounded once to the parameter's. Must not be changed later.
+            thinking: λ = 1, likewise.
+            offload: Keep the endpoints in host memory, pinned where the model is on a CUDA device.
+            allow_nonfinite: Take endpoints that hold NaN or Inf.
+
+        Raises:
+            InputRefused: With all differences in names, shapes and dtypes, or with all values that forbid it.
+
+        Peak memory: what lies on the parameters' device already is not copied; what does not is moved there
+        (with `offload`, to the host).
+        """
+        groups = tied(parameters)
+        problems = _name_problems(groups, instruct, thinking)
+        for names in groups:
+            problems += _form_problems(names, parameters, instruct, thinking)
+        if problems:
+            raise InputRefused(problems)
+        taken = {_storage(tensor) for tensor in parameters.values()}
+        self._weights = [
+            _weight(names, parameters, (instruct, thinking), taken, offload=offload) for names in groups
+        ]
+        found = [weight.problem(allow_nonfinite=allow_nonfinite) for weight in self._weights]
+        if any(found):
+            raise InputRefused([problem for problem in found if problem is not None])
+        self._lam: Fraction | None = None
+
+    @property
+    def lam(self) -> Fraction | None:
+        """The λ of the parameters; None before the first `set_lambda`, and after one that did not end."""
+        return self._lam
+
+    def set_lambda(self, lam: str | float | Fraction) -> Fraction:
+        """Write Θ(λ) = λ·thinking + (1-λ)·instruct into the parameters.
+
+        Args:
+            lam: As on the command line: `"3/10"`, 0.3, a Fraction.
+
+        Returns:
+            The λ that was read, exactly.
+
+        Raises:
+            LambdaError: It is not in [0, 1], or finer than 1/4096; nothing is written.
+
+        Peak memory: about 3 MiB on a CPU; elsewhere 2^24 elements three to four times in float32 (0.3 GB), or
+        in float64 for wider weights.
+        """
+        exact = parse_lambda(lam)
+        self._lam = None
+        with torch.no_grad():
+            for weight in self._weights:
+                weight.write(exact)
+        self._lam = exact
+        return exact
+
+
+def tied(parameters: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names in groups, each of one place in memory read in one way."""
+    groups: dict[object, list[str]] = {}
+    for name, tensor in parameters.items():
+        groups.setdefault(_place(tensor) if tensor.numel() else name, []).append(name)
+    return list(groups.values())
+
+
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    start = id(tensor) if tensor.is_meta else tensor.data_ptr()
+    return tensor.device, start, tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _storage(tensor: Tensor) -> tuple[torch.device, int]:
+    return tensor.device, tensor.untyped_storage().data_ptr()
+
+
+def _name_problems(
+    groups: list[list[str]], instruct: Mapping[str, Tensor], thinking: Mapping[str, Tensor]
+) -> list[Problem]:
+    known = {name for names in groups for name in names}
+    problems = []
+    for side, tensors, other in (("instruct", instruct, thinking), ("thinking", thinking, instruct)):
+        problems += [
+            Problem("key-set", f"{name!r} is in {side}, and not in the model")
+            for name in sorted(tensors.keys() - known)
+        ]
+        problems += [
+            Problem("key-set", f"{' = '.join(map(repr, names))} is in the model, and not in {side}")
+            for names in groups
+            if not any(name in tensors for name in names)
+        ]
+        problems += [
+            Problem("key-set", f"{name!r} is only in {side}")
+            for names in groups
+            if any(name in other for name in names)
+            for name in names
+            if name in tensors and name not in other
+        ]
+    return problems
+
+
+def _form_problems(
+    names: list[str],
+    parameters: Mapping[str, Tensor],
+    instruct: Mapping[str, Tensor],
+    thinking: Mapping[str, Tensor],
+) -> Iterator[Problem]:
+    """Shapes, dtypes and layouts of one storage's names, and tied names that would lose one side's values."""
+    target = parameters[names[0]]
+    if target.is_meta or not _dense(target):
+        what = "has no memory (meta device)" if target.is_meta else "has gaps or repeats in memory"
+        yield Problem("layout", f"{names[0]!r} {what}", "load the whole model; give contiguous parameters")
+    for side, tensors in (("instruct", instruct), ("thinking", thinking)):
+        held = [(name, tensors[name]) for name in names if name in tensors]
+        for name, tensor in held:
+            if tensor.shape != target.shape:
+                shapes = f"{list(tensor.shape)} in {side} and {list(target.shape)} in the model"
+                yield Problem("shape", f"{name!r} is {shapes}")
+            elif not _compatible(tensor.dtype, target.dtype):
+                yield Problem(
+                    "dtype",
+                    f"{name!r} is {tensor.dtype} in {side} and {target.dtype} in the model",
+                    "only bfloat16, float16, float32 and float64 are interpolated; others must agree",
+                )
+            elif tensor.is_meta:
+                yield Problem("layout", f"{name!r} has no memory in {side} (meta device)", "load it whole")
+            elif not _same(tensor, held[0][1]):
+                yield Problem("tied", f"the model ties {held[0][0]!r} and {name!r}, which differ in {side}")
+
+
+def _same(tensor: Tensor, other: Tensor) -> bool:
+    if _place(tensor) == _place(other):
+        return True
+    return tensor.dtype == other.dtype and torch.equal(tensor, other.to(tensor.device))
+
+
+def _compatible(endpoint: torch.dtype, target: torch.dtype) -> bool:
+    if target.is_floating_point or target.is_complex:
+        return {endpoint, target} <= _FLOATS
+    return endpoint == target
+
+
+def _order(tensor: Tensor) -> list[int]:
+    """Its dimensions as they follow each other in memory, the slowest first."""
+    dimensions = range(tensor.ndim)
+    return sorted(dimensions, key=tensor.stride, reverse=True) if tensor.numel() else list(dimensions)
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether it fills a piece of memory, in any order of its dimensions."""
+    return tensor.permute(_order(tensor)).is_contiguous()
+
+
+def _weight(
+    names: list[str],
+    parameters: Mapping[str, Tensor],
+    ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    taken: Collection[object],
+    *,
+    offload: bool,
+) -> _Weight:
+    name = next(name for name in names if name in ends[0])
+    target = parameters[name].detach()
+    order = _order(target)
+    sides = [
+        _resident(end[name].detach().permute(order).reshape(-1), target.device, taken, offload=offload)
+        for end in ends
+    ]
+    return _Weight(name, target.permute(order).view(-1), sides[0], sides[1])
+
+
+def _resident(flat: Tensor, device: torch.device, taken: Collection[object], *, offload: bool) -> Tensor:
+    """An endpoint where it will stay; a copy where the model would write into it."""
+    resident = flat.to("cpu" if offload else device)
+    if offload and device.type == "cuda":
+        return resident.pin_memory()
+    return resident.clone() if _storage(resident) in taken else resident
+
+
+def _slices(tensor: Tensor) -> Iterator[slice]:
+    return (slice(at, at + SLICE_ELEMENTS) for at in range(0, len(tensor), SLICE_ELEMENTS))
+
+
+def _finite(values: Tensor) -> bool:
+    return all(bool(torch.isfinite(values[part]).all()) for part in _slices(values))
