@@ -24,6 +24,7 @@ from dami_merge.checkpoint.source import fetched
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.grid.device import cpu_workers
+from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.similarity import Similarity, Sums, compare
 from dami_merge.tensors.stream import Read, Reader
 
@@ -32,7 +33,6 @@ DOUBTFUL = 0.95
 
 _BLOCK_ELEMENTS = 1 << 20
 _STRUCTURAL = frozenset({"key-set", "shape", "dtype", "quantized"})
-_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 
 Verdict = Literal["connected", "doubtful", "not connected"]
 
@@ -236,7 +236,7 @@ def _reader(side: Checkpoint) -> Reader:
 
 def _buffer() -> memoryview:
     """Reused by all tasks of a thread: fresh memory costs a page fault for every page."""
-    return memoryview(mmap.mmap(-1, _BLOCK_ELEMENTS * max(ITEM_BYTES[dtype] for dtype in _DTYPES)))
+    return memoryview(mmap.mmap(-1, _BLOCK_ELEMENTS * max(ITEM_BYTES[dtype] for dtype in FLOATS)))
 
 
 def _load(
@@ -246,7 +246,7 @@ def _load(
     item = ITEM_BYTES[info.dtype]
     size = task.count * item
     reader.read(Read(file, info.start + task.first * item, 0, size), buffer)
-    return torch.frombuffer(buffer, dtype=_DTYPES[info.dtype], count=task.count), size
+    return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[info.dtype], count=task.count), size
 
 
 def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:

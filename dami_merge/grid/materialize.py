@@ -23,6 +23,7 @@ from dami_merge.grid.blocks import Block, Run, blocks
 from dami_merge.grid.output import Receipt, Written
 from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
 from dami_merge.lambdas import folder_name
+from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.interpolate import interpolate
 from dami_merge.tensors.stream import Read, Reader
 from dami_merge.tensors.writer import ShardWriter
@@ -31,13 +32,6 @@ Advance = Callable[[int], None]
 """Told the output bytes of each block, all λ together, when it has been handed to the writers."""
 
 _MAX_WRITERS = 4
-
-_DTYPES = {
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 
 
 @dataclass(slots=True)
@@ -212,7 +206,7 @@ class Materializer:
         item = ITEM_BYTES[run.dtype]
         rows, stride = last - first, self._plan.block_bytes // item
         if not rows:
-            return (), torch.empty(0, run.elements, dtype=_DTYPES[run.dtype])
+            return (), torch.empty(0, run.elements, dtype=FLOAT_DTYPES[run.dtype])
         start = first * self._plan.block_bytes + run.out_at
         flat = _tensor(slot.out, start, run.dtype, (rows - 1) * stride + run.elements)
         return lambdas[first:last], flat.as_strided((rows, run.elements), (stride, 1))
@@ -245,7 +239,7 @@ def _buffer(size_bytes: int) -> memoryview:
 
 
 def _tensor(buffer: memoryview, position: int, dtype: str, elements: int) -> Tensor:
-    return torch.frombuffer(buffer, dtype=_DTYPES[dtype], count=elements, offset=position)
+    return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[dtype], count=elements, offset=position)
 
 
 def _pool(stack: ExitStack, threads: int) -> ThreadPoolExecutor:

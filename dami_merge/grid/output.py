@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from dami_merge.checkpoint.folder import CONFIG_FILE, Checkpoint
+from dami_merge.checkpoint.folder import CONFIG_FILE
 from dami_merge.errors import DiskFull, InputRefused, OutputRefused, Problem
 from dami_merge.files import (
     digest_bytes,
@@ -32,14 +32,12 @@ from dami_merge.files import (
     sync_folder,
     write_durable,
 )
-from dami_merge.grid.manifest import GRID_FILE, File, fraction_text
+from dami_merge.grid.identity import changed, identity_of
+from dami_merge.grid.manifest import GRID_FILE, File
 from dami_merge.grid.plan import GridPlan, ShardJob
 from dami_merge.lambdas import folder_name
 
 STATE_FOLDER = ".dami-merge"
-FORMAT = 1
-"""Of everything that a run leaves in the folder; raised whenever the same recipe would give other bytes."""
-
 _OURS = re.compile(r"lambda-\d+(\.\d+|of\d+)(\.partial)?")
 
 
@@ -141,7 +139,7 @@ class Output:
         except FileNotFoundError as error:
             problem = Problem("source-changed", f"{error.filename} disappeared since the run began")
             raise InputRefused([problem]) from error
-        changes = list(_changes(before, _plain(now), ""))
+        changes = changed(before, now)
         if changes:
             hint = "restore it, or start over with --fresh"
             raise InputRefused(
@@ -266,66 +264,14 @@ def refuse_foreign(root: Path) -> None:
         )
 
 
-def identity_of(plan: GridPlan) -> dict[str, object]:
-    """What must not change between a killed run and the one that resumes it, as plain JSON."""
-    recipe = plan.recipe
-    return {
-        "format": FORMAT,
-        "name": plan.name,
-        "lambdas": [fraction_text(lam) for lam in recipe.lambdas],
-        "dtype": recipe.dtype,
-        "donor": recipe.donor,
-        "allow_config": list(plan.pair.allowed),
-        "allow_nonfinite": recipe.allow_nonfinite,
-        "sampling": msgspec.to_builtins(recipe.sampling),
-        "instruct": _source_identity(plan.pair.instruct),
-        "thinking": _source_identity(plan.pair.thinking),
-    }
-
-
-def _source_identity(source: Checkpoint) -> dict[str, object]:
-    small = (CONFIG_FILE, *source.sidecars)
-    return {
-        "id": source.source_id,
-        "revision": source.revision,
-        "weights": {
-            name: {
-                "size": header.size_bytes,
-                "header": header.digest,
-                "mtime_ns": None if source.revision else (source.root / name).stat().st_mtime_ns,
-            }
-            for name, header in sorted(source.files.items())
-        },
-        "sidecars": {name: digest_bytes((source.root / name).read_bytes()) for name in sorted(small)},
-    }
-
-
 def _refuse_other(root: Path, before: object, now: Mapping[str, object]) -> None:
-    changes = list(_changes(before, _plain(now), ""))
+    changes = changed(before, now)
     if changes:
         shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
         raise OutputRefused(
             f"{root} holds a grid of another recipe or source: {shown}",
             hint="give another folder with -o, or --fresh to start over in this one",
         )
-
-
-def _plain(identity: Mapping[str, object]) -> object:
-    """As it reads back from disk."""
-    return msgspec.json.decode(msgspec.json.encode(identity))
-
-
-def _changes(before: object, now: object, path: str) -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            yield from _changes(before.get(key), now.get(key), f"{path}.{key}" if path else key)
-    elif before != now:
-        yield f"{path} was {_short(before)}, is {_short(now)}"
-
-
-def _short(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _is_ours(path: Path) -> bool:

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import InputRefused
 from dami_merge.files import Digest
 from dami_merge.grid.build import Progress, build_grid
@@ -369,10 +368,6 @@ def test_one_donor_for_all_is_kept(pair_folders: tuple[Path, Path], tmp_path: Pa
 
 
 def test_the_bundled_pair_builds(tmp_path: Path) -> None:
-    try:
-        open_both("bundled:tiny/instruct", "bundled:tiny/thinking")
-    except InputRefused:
-        pytest.skip("the bundled pair is not in this checkout")
     folders = Path("bundled:tiny/instruct"), Path("bundled:tiny/thinking")
     built = build_grid(plan_of(folders, tmp_path / "grid", lambdas=even_grid(2)))
     assert len(built.grid.checkpoints) == 3

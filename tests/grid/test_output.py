@@ -8,10 +8,10 @@ import pytest
 
 from dami_merge.errors import DiskFull, OutputRefused
 from dami_merge.grid.build import build_grid
+from dami_merge.grid.identity import identity_of
 from dami_merge.grid.output import (
     Receipt,
     Written,
-    identity_of,
     opened,
     refuse_folder,
     require_space,
