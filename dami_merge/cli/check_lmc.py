@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dami_merge.cli.interrupt import interruptible
 from dami_merge.cli.output import console, json_option, meter, show_json
 from dami_merge.errors import UsageError
 
@@ -51,12 +52,13 @@ def check_lmc(*, models: tuple[str, ...], threshold: float, tensors: bool, as_js
     from dami_merge.connectivity.report import weight_bytes
 
     done = 0
-    with meter(weight_bytes(left, right)) as show:
+    with meter(weight_bytes(left, right)) as show, interruptible() as safe_point:
 
         def on_bytes(count: int) -> None:
             nonlocal done
             done += count
             show(done, "check")
+            safe_point()
 
         report = check(left, right, threshold=threshold, on_bytes=on_bytes)
     if as_json:

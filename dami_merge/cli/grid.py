@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dami_merge.cli.grid_view import built_value, plan_value, print_plan, show_built
+from dami_merge.cli.interrupt import interruptible
 from dami_merge.cli.output import json_option, meter, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 
@@ -169,10 +170,11 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
     from dami_merge.grid.build import Progress, build_grid
 
     try:
-        with meter(plan.checkpoint_bytes * len(plan.lambdas)) as show:
+        with meter(plan.checkpoint_bytes * len(plan.lambdas)) as show, interruptible() as check:
 
             def on_progress(progress: Progress) -> None:
                 show(progress.done_bytes, progress.shard)
+                check()
 
             built = build_grid(plan, device=device, fresh=fresh, on_progress=on_progress)
     except KeyboardInterrupt:
