@@ -49,6 +49,8 @@ class Block:
         thinking: Likewise.
         runs: What to compute.
         instruct_bytes: Bytes used in the Instruct buffer; likewise the others.
+        instruct_is_output: What is read of Instruct is, byte by byte and place by place, the output at λ = 0.
+        thinking_is_output: Likewise for Thinking at λ = 1.
     """
 
     start: int
@@ -58,16 +60,8 @@ class Block:
     instruct_bytes: int = 0
     thinking_bytes: int = 0
     out_bytes: int = 0
-
-    @property
-    def instruct_is_output(self) -> bool:
-        """What is read of Instruct is, byte by byte and place by place, the output at λ = 0."""
-        return all((run.instruct_dtype, run.instruct_at) == (run.dtype, run.out_at) for run in self.runs)
-
-    @property
-    def thinking_is_output(self) -> bool:
-        """Likewise for Thinking at λ = 1."""
-        return all((run.thinking_dtype, run.thinking_at) == (run.dtype, run.out_at) for run in self.runs)
+    instruct_is_output: bool = True
+    thinking_is_output: bool = True
 
 
 def blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
@@ -118,6 +112,9 @@ def _append(block: Block, job: TensorJob, first: int, count: int) -> None:
                 count,
             )
         )
+    run = block.runs[-1]
+    block.instruct_is_output &= (run.instruct_dtype, run.instruct_at) == (run.dtype, run.out_at)
+    block.thinking_is_output &= (run.thinking_dtype, run.thinking_at) == (run.dtype, run.out_at)
     block.instruct_bytes += _read(block.instruct, job.instruct, first, count, block.instruct_bytes)
     block.thinking_bytes += _read(block.thinking, job.thinking, first, count, block.thinking_bytes)
     block.out_bytes += count * ITEM_BYTES[job.dtype]
