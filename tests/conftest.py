@@ -1,11 +1,15 @@
 """Fixtures that every room's tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.checkpoints import near, random_tensors, write_checkpoint
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 
 
 def _devices() -> list[str]:

@@ -1,7 +1,7 @@
 """A live model holds the bits of the checkpoint that `dami-merge grid` builds, at every λ, in one storage."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from dami_merge.grid.plan import make_plan
 from dami_merge.grid.recipe import bundled_recipe
 from dami_merge.lambdas import even_grid, folder_name
 from dami_merge.live import LiveModel, load_live
+from dami_merge.tensors.compiled import compiled_interpolate
+from dami_merge.tensors.interpolate import interpolate
+from dami_merge.tensors.kernels import TORCH, Kernel
 from tests.checkpoints import write_checkpoint
 from tests.grid.grids import expected, plan_of, raw
 
@@ -223,19 +226,58 @@ def test_of_tied_names_one_in_the_endpoints_is_enough() -> None:
     assert shared.tolist() == [0.75] * 3
 
 
-def test_lambda_is_unknown_before_the_first_and_after_an_unfinished_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton is made for Linux")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_every_form_of_the_arithmetic_gives_the_same_parameters(dtype: torch.dtype, device: str) -> None:
+    """Triton writes all 16-bit tensors in one launch, others one by one, and the ends as copies."""
+    from dami_merge.tensors.fused import FusedWeights, fused_interpolate
+
+    generator = torch.Generator().manual_seed(1)
+    shapes: dict[str, tuple[int, ...]] = {"a": (70, 1000), "b": (3,), "c": (1,), "d": (64, 33), "e": (0, 4)}
+    ends = [
+        {name: torch.randn(shape, generator=generator).to(dtype).to(device) for name, shape in shapes.items()}
+        for _ in range(2)
+    ]
+    for end in ends:
+        end["wide"] = torch.randn(9, generator=generator).to(device)
+        end["mask"] = torch.ones(5, dtype=torch.bool, device=device)
+    forms = [TORCH, Kernel("triton", fused_interpolate, FusedWeights)]
+    if device == "cpu":
+        forms.append(Kernel("numba", compiled_interpolate))
+    found = []
+    for form in forms:
+        parameters = blank(ends[0])
+        live = LiveModel(parameters, ends[0], ends[1], kernel=form)
+        states = []
+        for lam in ("0", "3/10", "1", "1/4096"):
+            live.set_lambda(lam)
+            states.append({name: raw(tensor.cpu()) for name, tensor in parameters.items()})
+        found.append(states)
+    assert all(states == found[0] for states in found)
+    assert found[0][0]["a"] == raw(ends[0]["a"].cpu())
+    assert found[0][1] != found[0][3]
+
+
+def test_lambda_is_unknown_before_the_first_and_after_an_unfinished_one() -> None:
     instruct, thinking = sides()
-    live = LiveModel(blank(instruct), instruct, thinking)
+    memory = [True]
+
+    def scarce(
+        instruct: Tensor,
+        thinking: Tensor,
+        lambdas: Sequence[Fraction],
+        out: Tensor,
+        nonfinite: Tensor | None = None,
+    ) -> None:
+        if not memory:
+            raise MemoryError
+        interpolate(instruct, thinking, lambdas, out, nonfinite)
+
+    live = LiveModel(blank(instruct), instruct, thinking, kernel=Kernel("scarce", scarce))
     assert live.lam is None
     live.set_lambda(0.3)
     assert live.lam == Fraction(3, 10)
-
-    def broken(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(dami_merge.live.model, "interpolate", broken)
+    memory.clear()
     with pytest.raises(MemoryError):
         live.set_lambda(0.4)
     assert live.lam is None

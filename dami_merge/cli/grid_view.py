@@ -1,5 +1,6 @@
 """What `dami-merge grid` prints: a plan, or what was built; as a table or as a JSON value."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console, error_value
@@ -96,10 +97,12 @@ def built_value(built: "Built") -> dict[str, object]:
     """What a run did, as JSON."""
     return {
         "path": str(built.path),
-        "device": built.device,
+        "devices": list(built.devices),
+        "kernel": built.kernel,
         "shards_made": list(built.made),
         "written_bytes": built.written_bytes,
         "direct_io": built.direct_io,
+        "waits": {name: round(seconds, 3) for name, seconds in asdict(built.waits).items()},
         "wall_s": round(built.wall_s, 3),
         "checkpoints": [
             {"lambda": m.fraction, "path": str(built.path / m.path), "model": m.served_model_name}
@@ -130,8 +133,17 @@ def show_built(built: "Built") -> None:
     if built.made:
         out.print(
             f"{len(members)} checkpoints, {size_text(built.written_bytes)} of weights written"
-            f" in {built.wall_s:.1f} s on {built.device}"
+            f" in {built.wall_s:.1f} s on {', '.join(built.devices)}{_bound(built)}"
         )
     else:
         out.print("already whole: nothing was written")
     out.print(f"check every byte with: dami-merge verify {built.path}", markup=False)
+
+
+def _bound(built: "Built") -> str:
+    """What a run waited for most, where it took long enough to matter."""
+    if built.wall_s < 1:
+        return ""
+    name, seconds = max(asdict(built.waits).items(), key=lambda item: float(item[1]))
+    share = seconds / len(built.devices) / built.wall_s
+    return f", bounded by {name.removesuffix('_s')} ({share:.0%} of the time)"

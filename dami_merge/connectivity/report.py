@@ -25,7 +25,8 @@ from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.grid.device import cpu_workers
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
-from dami_merge.tensors.similarity import Similarity, Sums, compare
+from dami_merge.tensors.kernels import fastest_compare
+from dami_merge.tensors.similarity import Similarity, Sums
 from dami_merge.tensors.stream import Read, Reader
 
 CONNECTED = 0.99
@@ -195,6 +196,7 @@ def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int]
     names = sorted((n for n in left if left[n][1].dtype in FLOATS), key=natural_key)
     tasks = [task for name in names for task in _tasks(left[name][1])]
     total = {name: Sums() for name in names}
+    _, compare = fastest_compare(input_bytes=weight_bytes(instruct, thinking))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -16,7 +16,8 @@ from dami_merge.checkpoint.folder import CONFIG_FILE, INDEX_FILE, Checkpoint
 from dami_merge.checkpoint.source import fetched
 from dami_merge.files import disk_full_is_clear
 from dami_merge.grid.card import model_card
-from dami_merge.grid.device import choose_device, cpu_workers
+from dami_merge.grid.device import choose_devices
+from dami_merge.grid.execute import Shards
 from dami_merge.grid.manifest import (
     SCHEMA_VERSION,
     File,
@@ -29,9 +30,9 @@ from dami_merge.grid.manifest import (
     fraction_text,
     write_grid,
 )
-from dami_merge.grid.materialize import Materializer
+from dami_merge.grid.materialize import Waits
 from dami_merge.grid.output import Output, Receipt, opened, require_space
-from dami_merge.grid.plan import GridPlan, config_bytes, index_bytes, inventory_digest
+from dami_merge.grid.plan import GridPlan, ShardJob, config_bytes, index_bytes, inventory_digest
 from dami_merge.lambdas import folder_name
 
 
@@ -59,19 +60,23 @@ class Built:
     Attributes:
         grid: The manifest that is now in the folder.
         path: Folder of the grid.
-        device: Where the arithmetic ran.
+        devices: Where the arithmetic ran.
+        kernel: Which form of it: `torch`, `numba` or `triton`.
         made: Names of the shards that this run computed; the others were finished before.
         written_bytes: Weight bytes that this run wrote.
         direct_io: Whether what this run wrote went past the page cache; the file system decides.
+        waits: What the steps of this run waited for, in seconds; several devices add up.
         wall_s: Seconds.
     """
 
     grid: Grid
     path: Path
-    device: str
+    devices: tuple[str, ...]
+    kernel: str
     made: tuple[str, ...]
     written_bytes: int
     direct_io: bool
+    waits: Waits
     wall_s: float
 
 
@@ -88,9 +93,9 @@ def build_grid(
 
     Args:
         plan: From `make_plan`. Weights that are still on the Hub are downloaded first.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:0,cuda:1` or `mps`; several share the shards.
         fresh: Discard an earlier run's work in the output folder.
-        on_progress: Called after each block.
+        on_progress: Called after each block, by one thread at a time.
 
     Raises:
         OutputRefused: The folder is locked, foreign, or holds another grid.
@@ -99,10 +104,10 @@ def build_grid(
         DeviceUnfit: The device is not there or rounds differently.
         HubError: A download failed.
 
-    Peak memory: `plan.memory_bytes` above an interpreter that has imported torch.
+    Peak memory: `plan.memory_bytes` for each device, above an interpreter that has imported torch.
     """
     started = time.monotonic()
-    chosen = choose_device(device)
+    shards = Shards(choose_devices(device), output_bytes=plan.checkpoint_bytes * len(plan.lambdas))
     plan = _on_this_disk(plan)
     with disk_full_is_clear(plan.output), opened(plan, fresh=fresh) as output:
         receipts = output.intact_receipts()
@@ -110,32 +115,32 @@ def build_grid(
         missing = [shard for shard in plan.shards if shard.name not in receipts]
         resumed = sum(w.size for receipt in receipts.values() for w in receipt.files.values())
         total = plan.checkpoint_bytes * len(plan.lambdas)
-        done, direct_io = resumed, False
+        done = resumed
         if missing:
             output.unpublish()
-            with Materializer(plan, chosen, workers=cpu_workers()) as materializer:
-                for shard in missing:
 
-                    def advance(count: int, name: str = shard.name) -> None:
-                        nonlocal done
-                        done += count
-                        on_progress(Progress(name, done, total, resumed))
+            def advance(shard: ShardJob, count: int) -> None:
+                nonlocal done
+                done += count
+                on_progress(Progress(shard.name, done, total, resumed))
 
-                    on_progress(Progress(shard.name, done, total, resumed))
-                    folders = [output.partial(lam) for lam in plan.lambdas]
-                    receipt = materializer.make(shard, folders, advance)
-                    output.keep_receipt(receipt)
-                    receipts[shard.name] = receipt
-                direct_io = materializer.direct
+            def keep(receipt: Receipt) -> None:
+                output.keep_receipt(receipt)
+                receipts[receipt.shard] = receipt
+
+            advance(missing[0], 0)
+            shards.make(plan, missing, [output.partial(lam) for lam in plan.lambdas], advance, keep)
         output.require_same_sources()
         grid = _seal(plan, output, receipts)
     return Built(
         grid=grid,
         path=plan.output,
-        device=str(chosen),
+        devices=tuple(map(str, shards.devices)),
+        kernel=shards.kernel.name,
         made=tuple(shard.name for shard in missing),
         written_bytes=sum(shard.size_bytes for shard in missing) * len(plan.lambdas),
-        direct_io=direct_io,
+        direct_io=bool(missing) and shards.direct,
+        waits=shards.waits,
         wall_s=time.monotonic() - started,
     )
 

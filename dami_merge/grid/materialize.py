@@ -5,12 +5,14 @@ The library neither prints nor logs; the caller passes a callback that is told t
 """
 
 import mmap
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,12 +21,13 @@ from torch import Tensor
 from dami_merge.checkpoint.header import ITEM_BYTES
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.files import Digest
+from dami_merge.grid.arithmetic import Answer, Arithmetic, OnAccelerator, OnCores, Work, one_torch_thread
 from dami_merge.grid.blocks import Block, Run, blocks
 from dami_merge.grid.output import Receipt, Written
 from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
 from dami_merge.lambdas import folder_name
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
-from dami_merge.tensors.interpolate import interpolate
+from dami_merge.tensors.kernels import TORCH, Kernel
 from dami_merge.tensors.stream import Read, Reader
 from dami_merge.tensors.writer import ShardWriter
 
@@ -35,18 +38,55 @@ _MAX_WRITERS = 4
 
 
 @dataclass(slots=True)
+class Waits:
+    """What the steps of a run waited for; the largest is what bounds it.
+
+    Attributes:
+        reading_s: For blocks to be read and digested.
+        computing_s: For the arithmetic, with the copies to and from an accelerator.
+        writing_s: For buffers to be written and digested.
+    """
+
+    reading_s: float = 0.0
+    computing_s: float = 0.0
+    writing_s: float = 0.0
+
+    def __add__(self, other: "Waits") -> "Waits":
+        """Of two runs."""
+        return Waits(
+            self.reading_s + other.reading_s,
+            self.computing_s + other.computing_s,
+            self.writing_s + other.writing_s,
+        )
+
+    @contextmanager
+    def counted(self, what: str) -> Iterator[None]:
+        """Add the time of a `with` block to one of the three."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.monotonic() - began)
+
+
+@dataclass(slots=True)
 class _Slot:
     """Reused buffers of one block, and what still uses them."""
 
+    number: int
     instruct: memoryview
     thinking: memoryview
     out: memoryview
+    computed: Callable[[], None]
     writes: list[Future[None]] = field(default_factory=list)
 
-    def wait(self) -> None:
-        """Block until nothing is written from this slot any more; a writer's error is raised here."""
-        for write in self.writes:
-            write.result()
+    def wait(self, waits: Waits) -> None:
+        """Block until nothing uses this slot any more; an error of what used it is raised here."""
+        with waits.counted("computing_s"):
+            self.computed()
+        with waits.counted("writing_s"):
+            for write in self.writes:
+                write.result()
         self.writes.clear()
 
 
@@ -54,49 +94,72 @@ class Materializer:
     """Makes shards of one plan; holds the buffers and threads between them. A context manager.
 
     Attributes:
-        direct: Whether everything written so far went past the page cache.
+        direct: Whether everything finished so far went past the page cache.
+        waits: What its steps waited for.
     """
 
-    def __init__(self, plan: GridPlan, device: torch.device, *, workers: int) -> None:
+    def __init__(self, plan: GridPlan, device: torch.device, *, workers: int, kernel: Kernel = TORCH) -> None:
         """Allocate the buffers.
 
         Args:
             plan: The grid.
             device: Where the arithmetic runs.
             workers: Threads of arithmetic on a CPU; no result depends on it.
+            kernel: The form of the arithmetic; no result depends on it either.
         """
         self._plan = plan
         self._device = device
-        self._workers = workers if device.type == "cpu" else 1
-        self._slots = [_slot(plan) for _ in range(SLOTS)]
+        self._workers = workers
+        self._kernel = kernel
+        self._slots = [_slot(plan, number) for number in range(SLOTS)]
         self._stack = ExitStack()
         self.direct = True
+        self.waits = Waits()
 
     def __enter__(self) -> "Materializer":
         plan, stack = self._plan, self._stack
-        stack.enter_context(_one_torch_thread())
+        stack.enter_context(one_torch_thread())
         self._readers = tuple(
             stack.enter_context(
                 Reader(side.root, {name: header.size_bytes for name, header in side.files.items()})
             )
             for side in (plan.pair.instruct, plan.pair.thinking)
         )
-        self._compute = _pool(stack, self._workers)
+        self._arithmetic = self._start_arithmetic()
+        stack.callback(self._arithmetic.close)
+        lanes = min(_MAX_WRITERS, len(plan.lambdas))
+        self._finish = _pool(stack, lanes)
+        self._conclude = stack.enter_context(ThreadPoolExecutor(1))
         self._read = _pool(stack, 1)
-        self._write = [_pool(stack, 1) for _ in range(min(_MAX_WRITERS, len(plan.lambdas)))]
-        self._finish = _pool(stack, len(self._write))
+        self._write = [_pool(stack, 1) for _ in range(lanes)]
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
+    def _start_arithmetic(self) -> Arithmetic:
+        if self._device.type == "cpu":
+            return OnCores(self._kernel.interpolate, workers=self._workers)
+        buffers = [view for slot in self._slots for view in (slot.instruct, slot.thinking, slot.out)]
+        return OnAccelerator(self._kernel.interpolate, self._device, buffers, slots=SLOTS)
+
     def make(self, shard: ShardJob, folders: Sequence[Path], advance: Advance) -> Receipt:
-        """Write one shard of every λ, durable and digested.
+        """Write one shard of every λ, durable and digested; see `start`."""
+        return self.start(shard, folders, advance, lambda _: None).result()
+
+    def start(
+        self, shard: ShardJob, folders: Sequence[Path], advance: Advance, keep: Callable[[Receipt], None]
+    ) -> Future[Receipt]:
+        """Write one shard of every λ; what remains is to make it durable, beside the next one.
 
         Args:
             shard: Which.
             folders: One existing folder per λ.
             advance: Told of progress.
+            keep: Given the receipt when all files are durable, in another thread.
+
+        Returns:
+            What was kept; closing the materializer waits for it, whatever else went wrong.
 
         Raises:
             InputRefused: NaN or Inf, integer tensors that differ, or a source that changed.
@@ -112,15 +175,39 @@ class Materializer:
             try:
                 self._stream(shard, writers, digests, advance)
             finally:
-                for slot in self._slots:
-                    for write in slot.writes:
-                        write.cancel()
-                    _settle(slot)
-            self.direct &= all(writer.direct for writer in writers)
+                self._settle()
+            stack.pop_all()
+        return self._conclude.submit(self._concluded, shard, writers, digests, keep)
+
+    def _concluded(
+        self,
+        shard: ShardJob,
+        writers: Sequence[ShardWriter],
+        digests: tuple[Digest, Digest],
+        keep: Callable[[Receipt], None],
+    ) -> Receipt:
+        try:
             finished = list(self._finish.map(ShardWriter.finish, writers))
+        finally:
+            for writer in writers:
+                writer.close()
+        self.direct &= all(writer.direct for writer in writers)
         names = [folder_name(lam) for lam in self._plan.lambdas]
         files = {name: Written(*facts) for name, facts in zip(names, finished, strict=True)}
-        return Receipt(shard.name, files, digests[0].text(), digests[1].text())
+        receipt = Receipt(shard.name, files, digests[0].text(), digests[1].text())
+        keep(receipt)
+        return receipt
+
+    def _settle(self) -> None:
+        """Let running work end before its files are closed; its errors were, or will be, raised."""
+        for slot in self._slots:
+            for write in slot.writes:
+                write.cancel()
+            for write in slot.writes:
+                if not write.cancelled():
+                    write.exception()
+            slot.writes.clear()
+            slot.computed = _nothing
 
     def _stream(
         self,
@@ -138,19 +225,23 @@ class Materializer:
         while block is not None or reading:
             while block is not None and len(reading) < SLOTS - 1:
                 slot = free.popleft()
-                slot.wait()
+                slot.wait(self.waits)
                 reading.append((slot, block, self._read.submit(self._fill, slot, block, digests)))
                 block = next(source, None)
             slot, current, read = reading.popleft()
-            read.result()
-            self._compute_block(shard, slot, current)
+            with self.waits.counted("reading_s"):
+                read.result()
+            with self.waits.counted("computing_s"):
+                self._compute_block(shard, slot, current)
             for number, writer in enumerate(writers):
                 lane = self._write[number % len(self._write)]
-                slot.writes.append(lane.submit(writer.write, self._result(slot, current, number)))
+                slot.writes.append(
+                    lane.submit(_write, slot.computed, writer, self._result(slot, current, number))
+                )
             free.append(slot)
             advance(current.out_bytes * len(writers))
         for slot in self._slots:
-            slot.wait()
+            slot.wait(self.waits)
 
     def _fill(self, slot: _Slot, block: Block, digests: tuple[Digest, Digest]) -> None:
         sides: tuple[tuple[list[Read], memoryview], ...] = (
@@ -162,11 +253,15 @@ class Materializer:
                 digest.update(reader.read(read, buffer))
 
     def _compute_block(self, shard: ShardJob, slot: _Slot, block: Block) -> None:
+        work: list[tuple[Run, Work]] = []
         for run in block.runs:
             if run.kind == "equal":
                 self._copy_equal(shard, slot, block, run)
             else:
-                self._interpolate(shard, slot, block, run)
+                work.append((run, self._work(slot, block, run)))
+        look = not self._plan.recipe.allow_nonfinite
+        finite = self._arithmetic.start(slot.number, [each for _, each in work], look=look)
+        slot.computed = partial(_require_finite, finite, shard, block, work)
 
     def _copy_equal(self, shard: ShardJob, slot: _Slot, block: Block, run: Run) -> None:
         size = run.elements * ITEM_BYTES[run.dtype]
@@ -177,26 +272,10 @@ class Materializer:
             start = number * self._plan.block_bytes + run.out_at
             slot.out[start : start + size] = left
 
-    def _interpolate(self, shard: ShardJob, slot: _Slot, block: Block, run: Run) -> None:
+    def _work(self, slot: _Slot, block: Block, run: Run) -> Work:
         left = _tensor(slot.instruct, run.instruct_at, run.instruct_dtype, run.elements)
         right = _tensor(slot.thinking, run.thinking_at, run.thinking_dtype, run.elements)
-        lambdas, out = self._targets(slot, block, run)
-        share = -(-run.elements // self._workers)
-        parts = [slice(start, start + share) for start in range(0, run.elements, share)]
-
-        def compute(part: slice) -> bool:
-            return self._part(left[part], right[part], lambdas, out[:, part])
-
-        if not all(list(self._compute.map(compute, parts))) and not self._plan.recipe.allow_nonfinite:
-            raise InputRefused([_nonfinite(shard, block, run, left, right)])
-
-    def _part(self, left: Tensor, right: Tensor, lambdas: Sequence[Fraction], out: Tensor) -> bool:
-        if self._device.type == "cpu":
-            return interpolate(left, right, lambdas, out)
-        moved = torch.empty(out.shape, dtype=out.dtype, device=self._device)
-        finite = interpolate(left.to(self._device), right.to(self._device), lambdas, moved)
-        out.copy_(moved)
-        return finite
+        return Work(left, right, *self._targets(slot, block, run))
 
     def _targets(self, slot: _Slot, block: Block, run: Run) -> tuple[Sequence[Fraction], Tensor]:
         """The λ that must be computed, and a tensor over their output rows; see `_result`."""
@@ -222,11 +301,22 @@ class Materializer:
         return slot.out[start : start + block.out_bytes]
 
 
-def _slot(plan: GridPlan) -> _Slot:
+def _write(computed: Callable[[], None], writer: ShardWriter, data: memoryview) -> None:
+    computed()
+    writer.write(data)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _slot(plan: GridPlan, number: int) -> _Slot:
     return _Slot(
+        number,
         _buffer(plan.block_bytes),
         _buffer(plan.block_bytes),
         _buffer(plan.block_bytes * len(plan.lambdas)),
+        _nothing,
     )
 
 
@@ -248,25 +338,6 @@ def _pool(stack: ExitStack, threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-def _settle(slot: _Slot) -> None:
-    """Let running writes end before their files are closed; their errors were, or will be, raised."""
-    for write in slot.writes:
-        if not write.cancelled():
-            write.exception()
-    slot.writes.clear()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Parallelism is ours, by threads over blocks; torch's own would only contend with it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _name_at(shard: ShardJob, position: int) -> str:
     """The tensor that holds a byte of the output file."""
     return next(job.name for job in reversed(shard.tensors) if job.start <= position)
@@ -286,8 +357,17 @@ def _unequal(shard: ShardJob, slot: _Slot, block: Block, run: Run) -> Problem:
     raise AssertionError("called for equal bytes")
 
 
-def _nonfinite(shard: ShardJob, block: Block, run: Run, left: Tensor, right: Tensor) -> Problem:
-    side, values = ("instruct", left) if not bool(torch.isfinite(left).all()) else ("thinking", right)
+def _require_finite(finite: Answer, shard: ShardJob, block: Block, work: Sequence[tuple[Run, Work]]) -> None:
+    if finite():
+        return
+    for run, each in work:
+        for side, values in (("instruct", each.instruct), ("thinking", each.thinking)):
+            if not bool(torch.isfinite(values).all()):
+                raise InputRefused([_nonfinite(shard, block, run, side, values)])
+    raise AssertionError("a kernel saw NaN or Inf where there is none")
+
+
+def _nonfinite(shard: ShardJob, block: Block, run: Run, side: str, values: Tensor) -> Problem:
     element = int((~torch.isfinite(values)).nonzero()[0])
     name = _name_at(shard, block.start + run.out_at + element * ITEM_BYTES[run.dtype])
     return Problem(

@@ -165,7 +165,7 @@ def make_plan(
     dtype = HEADER_DTYPES[recipe.dtype] if recipe.dtype else None
     thinking = pair.thinking.tensors()
     shards = tuple(_shard(pair.instruct, file, thinking, dtype) for file in sorted(pair.instruct.files))
-    buffers = SLOTS * (2 + len(recipe.lambdas)) * block_bytes + len(recipe.lambdas) * GATHER_BYTES
+    buffers = SLOTS * (2 + len(recipe.lambdas)) * block_bytes + 2 * len(recipe.lambdas) * GATHER_BYTES
     return GridPlan(
         recipe=recipe,
         pair=pair,

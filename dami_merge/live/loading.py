@@ -16,8 +16,9 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
-from dami_merge.grid.device import choose_device
+from dami_merge.grid.device import choose_device, prove
 from dami_merge.live.model import LiveModel, tied
+from dami_merge.tensors.kernels import fastest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,6 +78,7 @@ def load_live(
         raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(_FLOATS))
     _transformers()
     place = choose_device(device)
+    prove(place, fastest(place, output_bytes=0).interpolate)
     pair = join(*open_both(instruct, thinking), allow=allow, mixed_dtypes=dtype is not None)
     sides = [fetched(side) for side in (pair.instruct, pair.thinking)]
     home = torch.device("cpu") if offload else place

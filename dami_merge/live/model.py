@@ -14,10 +14,14 @@ from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.lambdas import parse_lambda
-from dami_merge.tensors.interpolate import interpolate
+from dami_merge.tensors.interpolate import Interpolate
+from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
 
 SLICE_ELEMENTS = 1 << 24
 """Elements that are computed in one step: bounds the scratch memory, and is plenty to keep a GPU busy."""
+
+_USES = 16
+"""How often a λ is set, at a guess: what starting a compiler is weighed against."""
 
 _FLOATS = frozenset({torch.bfloat16, torch.float16, torch.float32, torch.float64})
 
@@ -31,7 +35,7 @@ class _Weight:
     instruct: Tensor
     thinking: Tensor
 
-    def write(self, lam: Fraction) -> None:
+    def write(self, lam: Fraction, interpolate: Interpolate) -> None:
         if not self.target.is_floating_point():
             self.target.copy_(self.instruct)
             return
@@ -80,6 +84,7 @@ class LiveModel:
         *,
         offload: bool = False,
         allow_nonfinite: bool = False,
+        kernel: Kernel | None = None,
     ) -> None:
         """Check everything and take hold of the endpoints; the parameters are not written yet.
 
@@ -91,6 +96,7 @@ class LiveModel:
             thinking: λ = 1, likewise.
             offload: Keep the endpoints in host memory, pinned where the model is on a CUDA device.
             allow_nonfinite: Take endpoints that hold NaN or Inf.
+            kernel: A form of the arithmetic; None takes the fastest for each device. The bits are the same.
 
         Raises:
             InputRefused: With all differences in names, shapes and dtypes, or with all values that forbid it.
@@ -111,6 +117,12 @@ class LiveModel:
         found = [weight.problem(allow_nonfinite=allow_nonfinite) for weight in self._weights]
         if any(found):
             raise InputRefused([problem for problem in found if problem is not None])
+        size_bytes = sum(weight.target.nbytes for weight in self._weights)
+        devices = {weight.target.device for weight in self._weights}
+        self._kernels = {
+            device: kernel or fastest(device, output_bytes=_USES * size_bytes) for device in devices
+        }
+        self._at_once, self._singly = _together(self._weights, self._kernels)
         self._lam: Fraction | None = None
 
     @property
@@ -130,16 +142,40 @@ class LiveModel:
         Raises:
             LambdaError: It is not in [0, 1], or finer than 1/4096; nothing is written.
 
-        Peak memory: about 3 MiB on a CPU; elsewhere 2^24 elements three to four times in float32 (0.3 GB), or
-        in float64 for wider weights.
+        Peak memory: about 3 MiB on a CPU, nothing with Triton; elsewhere 2^24 elements three to four times in
+        float32 (0.3 GB), or in float64 for wider weights. On a GPU it may return before the work is done;
+        what is put on the same stream afterwards sees the new weights.
         """
         exact = parse_lambda(lam)
         self._lam = None
         with torch.no_grad():
-            for weight in self._weights:
-                weight.write(exact)
+            inner = 0 < exact < 1
+            for many in self._at_once if inner else ():
+                many.write(exact)
+            for weight in self._singly if inner else self._weights:
+                weight.write(exact, self._kernels[weight.target.device].interpolate)
         self._lam = exact
         return exact
+
+
+def _together(
+    weights: list[_Weight], kernels: Mapping[torch.device, Kernel]
+) -> tuple[list[ManyWeights], list[_Weight]]:
+    """What one launch can write for each device and dtype, and what remains."""
+    groups: dict[object, list[_Weight]] = {}
+    singly = []
+    for weight in weights:
+        many = kernels[weight.target.device].many
+        if many is not None and many.takes(weight.instruct, weight.thinking, weight.target):
+            groups.setdefault((weight.target.device, weight.target.dtype), []).append(weight)
+        else:
+            singly.append(weight)
+    at_once = []
+    for group in groups.values():
+        many = kernels[group[0].target.device].many
+        assert many is not None, "only such weights were grouped"  # noqa: S101
+        at_once.append(many.of([(each.instruct, each.thinking, each.target) for each in group]))
+    return at_once, singly
 
 
 def tied(parameters: Mapping[str, Tensor]) -> list[list[str]]:

@@ -15,6 +15,7 @@ last bits to underflow. Source: ours; the paper gives the formula, not the numer
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +36,28 @@ def working_dtype(instruct: torch.dtype, thinking: torch.dtype, out: torch.dtype
     return torch.float32 if {instruct, thinking, out} <= _SIXTEEN_BITS else torch.float64
 
 
-def interpolate(instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], out: Tensor) -> bool:
+class Interpolate(Protocol):
+    """What `interpolate`, and every faster form of it, is; the bits are the same."""
+
+    def __call__(
+        self,
+        instruct: Tensor,
+        thinking: Tensor,
+        lambdas: Sequence[Fraction],
+        out: Tensor,
+        nonfinite: Tensor | None = None,
+    ) -> None:
+        """See `interpolate`."""
+        ...
+
+
+def interpolate(
+    instruct: Tensor,
+    thinking: Tensor,
+    lambdas: Sequence[Fraction],
+    out: Tensor,
+    nonfinite: Tensor | None = None,
+) -> None:
     """Write Θ(λ) = λ·thinking + (1-λ)·instruct for every λ, reading both inputs once.
 
     Args:
@@ -43,23 +65,15 @@ def interpolate(instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction],
         thinking: 1-D float tensor, shape [n], on the same device; its dtype may differ.
         lambdas: Ascending, one per row of `out`; may be empty.
         out: Float tensor, shape [len(lambdas), n], written in place; its rows may lie apart.
-
-    Returns:
-        Whether all inputs are finite; the outputs are written in either case.
+        nonfinite: Integer tensor, shape [1], on the same device: set to 1 if an input holds NaN or Inf, and
+            left alone otherwise. The outputs are written in either case. None: nobody looks.
 
     Peak memory: about 3 MiB on a CPU; elsewhere n elements for every λ and both inputs, in float32 or
     float64.
     """
     working = working_dtype(instruct.dtype, thinking.dtype, out.dtype)
     compensated = torch.float64 in {instruct.dtype, thinking.dtype}
-    first, last = 0, len(lambdas)
-    if first < last and lambdas[0] == 0:
-        _round_into(instruct, out[0])
-        first = 1
-    if first < last and lambdas[-1] == 1:
-        last -= 1
-        _round_into(thinking, out[last])
-    inner, rows = lambdas[first:last], out[first:last]
+    inner, rows = copy_ends(instruct, thinking, lambdas, out)
     terms = _Terms.of(inner, working, instruct.device)
     step = _step_elements(len(inner), len(instruct), working, instruct.device, compensated=compensated)
     scratch = torch.empty(len(inner), 0 if compensated else step, dtype=working, device=instruct.device)
@@ -71,7 +85,23 @@ def interpolate(instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction],
                 _round_into(_compensated(left, right, lam, to_odd=out.dtype != torch.float64), row[part])
         else:
             _round_into(terms.mean(left, right, scratch[:, : len(left)]), rows[:, part])
-    return _all_finite(instruct) and _all_finite(thinking)
+    if nonfinite is not None:
+        for side in (instruct, thinking):
+            _note_nonfinite(side, nonfinite)
+
+
+def copy_ends(
+    instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], out: Tensor
+) -> tuple[Sequence[Fraction], Tensor]:
+    """Write the rows of λ = 0 and λ = 1, which are copies, and return the λ and rows between them."""
+    first, last = 0, len(lambdas)
+    if first < last and lambdas[0] == 0:
+        _round_into(instruct, out[0])
+        first = 1
+    if first < last and lambdas[-1] == 1:
+        last -= 1
+        _round_into(thinking, out[last])
+    return lambdas[first:last], out[first:last]
 
 
 def _step_elements(
@@ -93,7 +123,7 @@ class _Terms:
 
     @classmethod
     def of(cls, lambdas: Sequence[Fraction], working: torch.dtype, device: torch.device) -> "_Terms":
-        weights = [_weights(lam) for lam in lambdas]
+        weights = [scaled_weights(lam) for lam in lambdas]
         columns = torch.tensor(weights, dtype=working, device=device).reshape(-1, 3)
         return cls(*(columns[:, k : k + 1] for k in range(3)))
 
@@ -107,7 +137,7 @@ class _Terms:
         return rows.div_(self.total)
 
 
-def _weights(lam: Fraction) -> tuple[float, float, float]:
+def scaled_weights(lam: Fraction) -> tuple[float, float, float]:
     """`(q-p, p, q)`, scaled by the power of two that brings q into (1/2, 1]."""
     scale = 1 << (lam.denominator - 1).bit_length()
     return (
@@ -122,7 +152,7 @@ def _compensated(left: Tensor, right: Tensor, lam: Fraction, *, to_odd: bool) ->
 
     Rounded to nearest, or to odd where a narrower dtype follows.
     """
-    weight_left, weight_right, total = _weights(lam)
+    weight_left, weight_right, total = scaled_weights(lam)
     left_high, left_low = _split(left)
     right_high, right_low = _split(right)
     high, error = _two_sum(left_high * weight_left, right_high * weight_right)
@@ -173,6 +203,10 @@ def _odd(rounded: Tensor, *, away: Tensor, inexact: Tensor) -> Tensor:
     return bits.view(rounded.dtype)
 
 
-def _all_finite(values: Tensor) -> bool:
-    """A sum is finite only if all its terms are; one that overflowed is looked at again."""
-    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+def _note_nonfinite(values: Tensor, nonfinite: Tensor) -> None:
+    """On a CPU a sum comes first: it is finite only if all its terms are; elsewhere nothing waits."""
+    if values.device.type == "cpu":
+        if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
+            nonfinite.fill_(1)
+    else:
+        nonfinite |= ~torch.isfinite(values).all()

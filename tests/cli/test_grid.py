@@ -56,7 +56,8 @@ def test_json_is_one_value_on_stdout(pair_folders: tuple[Path, Path], tmp_path: 
     assert [entry["lambda"] for entry in value["checkpoints"]] == ["37/100"]
     assert value["checkpoints"][0]["model"] == "mine-lambda-0.37"
     assert value["shards_made"] == ["model.safetensors"]
-    assert value["device"] == "cpu" or value["device"].startswith("cuda")
+    assert value["devices"] == ["cpu"] or all(name.startswith("cuda") for name in value["devices"])
+    assert value["kernel"] in {"torch", "triton"}
 
 
 @pytest.mark.parametrize(

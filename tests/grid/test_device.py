@@ -1,12 +1,16 @@
 """A device is taken only if it is there and rounds as the CPU does."""
 
 import os
+from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 import torch
+from torch import Tensor
 
 from dami_merge.errors import DeviceUnfit
-from dami_merge.grid.device import choose_device, cpu_workers, prove
+from dami_merge.grid.device import choose_device, choose_devices, compare_bits, cpu_workers, prove
+from dami_merge.tensors.kernels import fastest
 
 
 def test_auto_takes_a_gpu_if_there_is_one_and_else_the_cpu() -> None:
@@ -43,7 +47,36 @@ def test_mps_elsewhere_is_refused() -> None:
 
 
 def test_a_device_with_the_cpus_bits_is_proved(device: str) -> None:
-    assert prove(torch.device(device)) == torch.device(device)
+    where = torch.device(device)
+    prove(where, fastest(where, output_bytes=0).interpolate)
+
+
+def test_a_device_that_rounds_otherwise_is_refused() -> None:
+    def crude(
+        instruct: Tensor,
+        thinking: Tensor,
+        lambdas: Sequence[Fraction],
+        out: Tensor,
+        nonfinite: Tensor | None = None,
+    ) -> None:
+        weights = torch.tensor([float(lam) for lam in lambdas])[:, None]
+        out.copy_(instruct * (1 - weights) + thinking * weights)
+
+    with pytest.raises(
+        DeviceUnfit, match=r"^the CPU rounds torch.bfloat16 differently from torch on the CPU"
+    ):
+        compare_bits("the CPU", torch.device("cpu"), crude)
+
+
+@pytest.mark.parametrize("wanted", ["cpu,cuda:0", "cuda:0,cpu", "cpu,mps"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_devices_that_are_not_here_are_refused_in_a_list_too(wanted: str) -> None:
+    with pytest.raises(DeviceUnfit, match=r"there is no device (cuda:0|mps) here"):
+        choose_devices(wanted)
+
+
+def test_one_device_named_twice_is_one_device() -> None:
+    assert choose_devices("cpu,cpu") == (torch.device("cpu"),)
 
 
 def test_workers_are_at_least_one_and_at_most_eight_and_no_more_than_cores() -> None:

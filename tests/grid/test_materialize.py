@@ -1,5 +1,6 @@
 """One shard at every λ: receipts, order, and what happens to files and threads when something fails."""
 
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dami_merge.errors import DiskFull, InputRefused
+from dami_merge.grid.arithmetic import OnAccelerator
 from dami_merge.grid.materialize import Materializer
-from dami_merge.grid.plan import GridPlan
+from dami_merge.grid.plan import SLOTS, GridPlan
 from dami_merge.lambdas import folder_name
+from dami_merge.tensors.kernels import TORCH, Kernel
 from tests.checkpoints import near, write_checkpoint
 from tests.grid.grids import THREE, assert_interpolated, expected, plan_of, raw
 
@@ -143,6 +146,53 @@ def test_source_digests_do_not_depend_on_the_blocks(tmp_path: Path, places: list
         found.append((receipt.instruct, receipt.thinking))
     assert found[0] == found[1]
     assert found[0][0] != found[0][1]
+
+
+def on_an_accelerator(plan: GridPlan, places: list[Path], device: str, kernel: Kernel) -> None:
+    """As a GPU is driven; on the CPU with everything in the same order, but at once."""
+
+    class Driven(Materializer):
+        def _start_arithmetic(self) -> OnAccelerator:
+            buffers = [view for slot in self._slots for view in (slot.instruct, slot.thinking, slot.out)]
+            return OnAccelerator(kernel.interpolate, torch.device(device), buffers, slots=SLOTS)
+
+    with Driven(plan, torch.device(device), workers=1) as materializer:
+        for shard in plan.shards:
+            materializer.make(shard, places, lambda _: None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton is made for Linux")
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_an_accelerators_pipeline_gives_the_bytes_of_the_cores(
+    tmp_path: Path, places: list[Path], device: str, dtype: str | None, nothing_left_open: None
+) -> None:
+    from dami_merge.tensors.fused import fused_interpolate
+
+    instruct = many_tensors()
+    prepared(tmp_path, instruct, near(instruct))
+    folders = tmp_path / "i", tmp_path / "t"
+    plan = plan_of(folders, tmp_path / "grid", lambdas=THREE, block_bytes=1 << 16, dtype=dtype)
+    make_all(plan, places, workers=2)
+    want = [(place / shard.name).read_bytes() for place in places for shard in plan.shards]
+    for kernel in (TORCH, Kernel("triton", fused_interpolate)):
+        on_an_accelerator(plan, places, device, kernel)
+        assert [(place / shard.name).read_bytes() for place in places for shard in plan.shards] == want
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_an_accelerators_pipeline_finds_what_is_not_finite(
+    tmp_path: Path, places: list[Path], device: str, allow: bool, nothing_left_open: None
+) -> None:
+    """Its answer comes late, when the block is being written."""
+    prepared(tmp_path, many_tensors(), spoiled(near(many_tensors()), "t39", 5, float("inf")))
+    folders = tmp_path / "i", tmp_path / "t"
+    plan = plan_of(folders, tmp_path / "grid", lambdas=THREE, block_bytes=1 << 16, allow_nonfinite=allow)
+    if allow:
+        on_an_accelerator(plan, places, device, TORCH)
+        assert float(load_file(places[2] / plan.shards[1].name)["t39"][5]) == float("inf")
+    else:
+        with pytest.raises(InputRefused, match=r"'t39' holds inf in thinking"):
+            on_an_accelerator(plan, places, device, TORCH)
 
 
 @pytest.mark.parametrize("before", [1, 2])

@@ -81,7 +81,7 @@ def test_memory_depends_on_block_size_and_lambdas_and_not_on_the_models(
     small, big = plan_of(pair_folders, tmp_path / "grid"), plan_of(others, tmp_path / "grid")
     assert small.memory_bytes == big.memory_bytes
     fewer = plan_of(pair_folders, tmp_path / "grid", lambdas=THREE)
-    assert small.memory_bytes - fewer.memory_bytes == 8 * (3 * small.block_bytes + GATHER_BYTES)
+    assert small.memory_bytes - fewer.memory_bytes == 8 * (3 * small.block_bytes + 2 * GATHER_BYTES)
     smaller = plan_of(pair_folders, tmp_path / "grid", block_bytes=1 << 16)
     assert small.memory_bytes - smaller.memory_bytes == 3 * 13 * (small.block_bytes - (1 << 16))
 
