@@ -10,7 +10,7 @@ import math
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
@@ -21,7 +21,7 @@ MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library itself."""
 
 ALIGNMENT = 4096
-"""Written headers are padded so that the data starts on a page: direct I/O needs it."""
+"""Headers of our own are padded so that the data starts on a page: direct I/O likes it."""
 
 ITEM_BYTES: Mapping[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
@@ -33,6 +33,7 @@ INTEGERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I6
 
 _LFS_MARK = b"version https://git-lfs"
 _MAX_NUMBER = 2**63 - 1
+_METADATA = {"format": "pt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,14 @@ class Header:
         tensors: In the order of their bytes.
         size_bytes: Size of the whole file.
         digest: Digest of the header's bytes (length prefix included).
+        verbatim: Those bytes, where another file of the same tensors may begin with them: the metadata say
+            `{"format": "pt"}` and no more, and the data starts at a multiple of 8. Empty otherwise.
     """
 
     tensors: tuple[TensorInfo, ...]
     size_bytes: int
     digest: str
+    verbatim: bytes = field(default=b"", repr=False, compare=False)
 
 
 def read_header(path: Path) -> Header:
@@ -127,7 +131,7 @@ def parse_header(raw: bytes, file_bytes: int, where: str) -> Header:
             unknown dtype, sizes that disagree, overlapping, out of range, or with holes.
     """
     entries = _decode(raw[8:], where)
-    entries.pop("__metadata__", None)
+    metadata = entries.pop("__metadata__", None)
     data_start = len(raw)
     tensors = [_tensor(name, entry, data_start, where) for name, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.size_bytes))
@@ -148,7 +152,8 @@ def parse_header(raw: bytes, file_bytes: int, where: str) -> Header:
             f"{where} is {state}: {file_bytes} bytes, the header needs {position}",
             "fetch the file again",
         )
-    return Header(tuple(tensors), file_bytes, digest_bytes(raw))
+    plain = metadata == _METADATA and data_start % 8 == 0
+    return Header(tuple(tensors), file_bytes, digest_bytes(raw), raw if plain else b"")
 
 
 def _decode(text: bytes, where: str) -> dict[str, object]:
@@ -231,7 +236,7 @@ def build_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
     Returns:
         Length prefix and JSON, padded with spaces to a multiple of 4096 bytes.
     """
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, object] = {"__metadata__": _METADATA}
     position = 0
     for name, dtype, shape in tensors:
         end = position + math.prod(shape) * ITEM_BYTES[dtype]

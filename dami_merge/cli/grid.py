@@ -12,7 +12,7 @@ from dami_merge.cli.output import json_option, meter, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 
 if TYPE_CHECKING:
-    from dami_merge.grid.plan import GridPlan
+    from dami_merge.grid.plan import Endpoints, GridPlan
     from dami_merge.grid.recipe import Recipe
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -70,6 +70,13 @@ DTYPES = ("bfloat16", "float16", "float32", "float64")
     help="Size of one buffer; bounds the memory.",
 )
 @click.option(
+    "--endpoints",
+    type=click.Choice(["auto", "link", "write"]),
+    default="auto",
+    show_default=True,
+    help="λ = 0 and 1 where they are a source's file: auto reflinks where the disk can, link hard-links.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Print what would be done, and any refusal; reads headers only."
 )
 @click.option(
@@ -92,6 +99,7 @@ def grid(  # noqa: PLR0913 - click hands over one argument per option
     allow_nonfinite: bool,
     device: str,
     block_size: int,
+    endpoints: "Endpoints",
     dry_run: bool,
     fresh: bool,
     as_json: bool,
@@ -127,7 +135,7 @@ def grid(  # noqa: PLR0913 - click hands over one argument per option
         allow=wanted.allow_config,
         mixed_dtypes=wanted.dtype is not None,
     )
-    plan = make_plan(wanted, pair, output, block_bytes=block_size << 10)
+    plan = make_plan(wanted, pair, output, block_bytes=block_size << 10, endpoints=endpoints)
     if dry_run:
         _show_plan(plan, fresh=fresh, as_json=as_json)
         return

@@ -87,6 +87,7 @@ def plan_value(plan: "GridPlan", refusals: list[DamiMergeError]) -> dict[str, ob
         "free_bytes": free_bytes(plan.output),
         "memory_bytes": plan.memory_bytes,
         "block_bytes": plan.block_bytes,
+        "endpoints": plan.endpoints,
         "notes": list(plan.pair.notes),
         "allowed": list(plan.pair.allowed),
         "refusals": [error_value(error) for error in refusals],
@@ -102,6 +103,7 @@ def built_value(built: "Built") -> dict[str, object]:
         "shards_made": list(built.made),
         "written_bytes": built.written_bytes,
         "direct_io": built.direct_io,
+        "shared_files": built.shared_files,
         "waits": {name: round(seconds, 3) for name, seconds in asdict(built.waits).items()},
         "wall_s": round(built.wall_s, 3),
         "checkpoints": [
@@ -130,6 +132,8 @@ def show_built(built: "Built") -> None:
         )
     out = console()
     out.print(table)
+    if built.shared_files:
+        out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share the sources' blocks")
     if built.made:
         out.print(
             f"{len(members)} checkpoints, {size_text(built.written_bytes)} of weights written"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from dami_merge.checkpoint.header import ITEM_BYTES, TensorInfo
 from dami_merge.grid.plan import ShardJob, TensorJob
 from dami_merge.tensors.stream import Read
+from dami_merge.tensors.writer import PAGE_BYTES
 
 _ALIGNMENT = 8
 
@@ -44,7 +45,8 @@ class Block:
     """One step of the pipeline.
 
     Attributes:
-        start: Offset of its first output byte in the file.
+        start: Offset of its first output byte in the file, always a multiple of 4096.
+        lead: The file's bytes from there on that belong to the header; both inputs leave room for them.
         instruct: Ranges to read, in order.
         thinking: Likewise.
         runs: What to compute.
@@ -54,6 +56,7 @@ class Block:
     """
 
     start: int
+    lead: bytes = b""
     instruct: list[Read] = field(default_factory=list)
     thinking: list[Read] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -65,8 +68,18 @@ class Block:
 
 
 def blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
-    """Cut a shard into blocks none of whose buffers exceeds `block_bytes`; a lazy, repeatable sequence."""
-    block = Block(start=len(shard.header))
+    """Cut a shard into blocks none of whose buffers exceeds `block_bytes`; a lazy, repeatable sequence.
+
+    The first begins with the part of the header that fills no page, so that all begin on a page of the file.
+    """
+    lead = len(shard.header) % PAGE_BYTES
+    block = Block(
+        start=len(shard.header) - lead,
+        lead=shard.header[len(shard.header) - lead :],
+        instruct_bytes=lead,
+        thinking_bytes=lead,
+        out_bytes=lead,
+    )
     for job in shard.tensors:
         left, done = job.instruct[1].elements, 0
         while left:

@@ -65,6 +65,7 @@ class Built:
         made: Names of the shards that this run computed; the others were finished before.
         written_bytes: Weight bytes that this run wrote.
         direct_io: Whether what this run wrote went past the page cache; the file system decides.
+        shared_files: How many of the files that this run made are a source's, by a reflink or a hard link.
         waits: What the steps of this run waited for, in seconds; several devices add up.
         wall_s: Seconds.
     """
@@ -76,6 +77,7 @@ class Built:
     made: tuple[str, ...]
     written_bytes: int
     direct_io: bool
+    shared_files: int
     waits: Waits
     wall_s: float
 
@@ -140,6 +142,7 @@ def build_grid(
         made=tuple(shard.name for shard in missing),
         written_bytes=sum(shard.size_bytes for shard in missing) * len(plan.lambdas),
         direct_io=bool(missing) and shards.direct,
+        shared_files=shards.shared,
         waits=shards.waits,
         wall_s=time.monotonic() - started,
     )

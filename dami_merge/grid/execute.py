@@ -26,6 +26,7 @@ class Shards:
         devices: Where.
         kernel: The form of the arithmetic.
         direct: Whether everything went past the page cache.
+        shared: Files that are a source's, by a reflink or a hard link.
         waits: What the steps waited for, of all devices together.
     """
 
@@ -44,6 +45,7 @@ class Shards:
         for device in devices:
             prove(device, self.kernel.interpolate)
         self.direct = True
+        self.shared = 0
         self.waits = Waits()
 
     def make(
@@ -113,6 +115,7 @@ class Shards:
             if last is not None:
                 last.result()
             self.direct &= materializer.direct
+            self.shared += materializer.shared
             self.waits += materializer.waits
 
 

@@ -13,7 +13,7 @@ from dami_merge.files import digest_bytes
 from dami_merge.grid.manifest import fraction_text
 from dami_merge.grid.plan import GridPlan
 
-FORMAT = 1
+FORMAT = 2
 """Of everything that a run leaves in the folder; raised whenever the same recipe would give other bytes."""
 
 

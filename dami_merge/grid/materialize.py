@@ -29,7 +29,7 @@ from dami_merge.lambdas import folder_name
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import TORCH, Kernel
 from dami_merge.tensors.stream import Read, Reader
-from dami_merge.tensors.writer import ShardWriter
+from dami_merge.tensors.writer import PAGE_BYTES, ShardWriter, Writer, same_file
 
 Advance = Callable[[int], None]
 """Told the output bytes of each block, all λ together, when it has been handed to the writers."""
@@ -95,6 +95,7 @@ class Materializer:
 
     Attributes:
         direct: Whether everything finished so far went past the page cache.
+        shared: Files that are a source's, by a reflink or a hard link.
         waits: What its steps waited for.
     """
 
@@ -114,6 +115,7 @@ class Materializer:
         self._slots = [_slot(plan, number) for number in range(SLOTS)]
         self._stack = ExitStack()
         self.direct = True
+        self.shared = 0
         self.waits = Waits()
 
     def __enter__(self) -> "Materializer":
@@ -166,10 +168,9 @@ class Materializer:
             DiskFull: The disk filled up; what other shards finished stays.
         """
         with ExitStack() as stack:
-            writers = []
-            for folder in folders:
-                (folder / shard.name).parent.mkdir(parents=True, exist_ok=True)
-                writers.append(ShardWriter(folder / shard.name, expected_bytes=shard.size_bytes))
+            writers: list[Writer] = []
+            for lam, folder in zip(self._plan.lambdas, folders, strict=True):
+                writers.append(self._writer(shard, lam, folder / shard.name))
                 stack.callback(writers[-1].close)
             digests = (Digest(), Digest())
             try:
@@ -179,15 +180,25 @@ class Materializer:
             stack.pop_all()
         return self._conclude.submit(self._concluded, shard, writers, digests, keep)
 
+    def _writer(self, shard: ShardJob, lam: Fraction, path: Path) -> Writer:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = self._plan.source_file(shard, lam)
+        if source is not None and self._plan.endpoints != "write":
+            copy = same_file(source, path, link=self._plan.endpoints == "link")
+            if copy is not None:
+                self.shared += 1
+                return copy
+        return ShardWriter(path, expected_bytes=shard.size_bytes)
+
     def _concluded(
         self,
         shard: ShardJob,
-        writers: Sequence[ShardWriter],
+        writers: Sequence[Writer],
         digests: tuple[Digest, Digest],
         keep: Callable[[Receipt], None],
     ) -> Receipt:
         try:
-            finished = list(self._finish.map(ShardWriter.finish, writers))
+            finished = list(self._finish.map(lambda writer: writer.finish(), writers))
         finally:
             for writer in writers:
                 writer.close()
@@ -212,12 +223,14 @@ class Materializer:
     def _stream(
         self,
         shard: ShardJob,
-        writers: Sequence[ShardWriter],
+        writers: Sequence[Writer],
         digests: tuple[Digest, Digest],
         advance: Advance,
     ) -> None:
+        pages = len(shard.header) // PAGE_BYTES * PAGE_BYTES
         for writer in writers:
-            writer.write(shard.header)
+            writer.write(shard.header[:pages])
+        advance(pages * len(writers))
         free = deque(self._slots)
         reading: deque[tuple[_Slot, Block, Future[None]]] = deque()
         source = blocks(shard, self._plan.block_bytes)
@@ -249,10 +262,14 @@ class Materializer:
             (block.thinking, slot.thinking),
         )
         for reader, (reads, buffer), digest in zip(self._readers, sides, digests, strict=True):
+            buffer[: len(block.lead)] = block.lead
             for read in reads:
                 digest.update(reader.read(read, buffer))
 
     def _compute_block(self, shard: ShardJob, slot: _Slot, block: Block) -> None:
+        for number in range(len(self._plan.lambdas) if block.lead else 0):
+            start = number * self._plan.block_bytes
+            slot.out[start : start + len(block.lead)] = block.lead
         work: list[tuple[Run, Work]] = []
         for run in block.runs:
             if run.kind == "equal":
@@ -301,7 +318,7 @@ class Materializer:
         return slot.out[start : start + block.out_bytes]
 
 
-def _write(computed: Callable[[], None], writer: ShardWriter, data: memoryview) -> None:
+def _write(computed: Callable[[], None], writer: Writer, data: memoryview) -> None:
     computed()
     writer.write(data)
 

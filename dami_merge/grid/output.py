@@ -229,7 +229,7 @@ def require_space(plan: GridPlan) -> None:
 
 def space_needed(plan: GridPlan) -> int:
     """Bytes that the disk must have free; what an earlier run left in the folder is kept or replaced."""
-    return max(plan.write_bytes - _bytes_in(plan.output), 0)
+    return max(plan.write_bytes - plan.link_bytes - _bytes_in(plan.output), 0)
 
 
 def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:

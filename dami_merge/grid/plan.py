@@ -22,6 +22,9 @@ from dami_merge.files import digest_bytes
 from dami_merge.grid.recipe import HEADER_DTYPES, Recipe, Side
 from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
 
+Endpoints = Literal["auto", "link", "write"]
+"""How λ = 0 and λ = 1 come about where they are a source's file, byte for byte."""
+
 DEFAULT_BLOCK_BYTES = 4 << 20
 MIN_BLOCK_BYTES = 64 << 10
 SLOTS = 3
@@ -66,12 +69,16 @@ class ShardJob:
         header: Its first bytes, equal for all λ.
         size_bytes: Size of the whole file.
         tensors: In the order of their bytes.
+        instruct_file: The Instruct side's file that is, byte for byte, this shard at λ = 0; None if none is.
+        thinking_file: Likewise of the Thinking side at λ = 1.
     """
 
     name: str
     header: bytes = field(repr=False)
     size_bytes: int
     tensors: tuple[TensorJob, ...] = field(repr=False)
+    instruct_file: str | None = None
+    thinking_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class GridPlan:
         name: Prefix of the served model names.
         shards: Units of work, in order.
         block_bytes: Size of one buffer.
+        endpoints: How a file that is a source's, byte for byte, comes about; see `make_plan`.
         memory_bytes: Bound on the memory that the run takes above an interpreter with torch in it; it depends
             on the block size and the number of λ, not on the models.
     """
@@ -95,6 +103,7 @@ class GridPlan:
     name: str
     shards: tuple[ShardJob, ...]
     block_bytes: int
+    endpoints: Endpoints
     memory_bytes: int
 
     @property
@@ -127,9 +136,32 @@ class GridPlan:
         return self.checkpoint_bytes * len(self.lambdas) + self.sidecar_bytes
 
     @property
+    def link_bytes(self) -> int:
+        """Of `write_bytes`, what hard links save where they were asked for and the disk is the same."""
+        if self.endpoints != "link":
+            return 0
+        place = next(folder for folder in (self.output, *self.output.absolute().parents) if folder.exists())
+        sources = [
+            (shard.size_bytes, self.source_file(shard, lam)) for shard in self.shards for lam in self.lambdas
+        ]
+        return sum(
+            size_bytes
+            for size_bytes, source in sources
+            if source is not None and source.exists() and source.stat().st_dev == place.stat().st_dev
+        )
+
+    @property
     def download_bytes(self) -> int:
         """Bytes of weights that are still on the Hub."""
         return sum(side.size_bytes for side in (self.pair.instruct, self.pair.thinking) if side.remote)
+
+    def source_file(self, shard: ShardJob, lam: Fraction) -> Path | None:
+        """The source's file that is, byte for byte, a shard at one λ; None if none is."""
+        if lam == 0 and shard.instruct_file is not None:
+            return self.pair.instruct.root / shard.instruct_file
+        if lam == 1 and shard.thinking_file is not None:
+            return self.pair.thinking.root / shard.thinking_file
+        return None
 
     def donor(self, lam: Fraction) -> Checkpoint:
         """The checkpoint whose sidecars this λ gets."""
@@ -141,7 +173,12 @@ class GridPlan:
 
 
 def make_plan(
-    recipe: Recipe, pair: Pair, output: Path, *, block_bytes: int = DEFAULT_BLOCK_BYTES
+    recipe: Recipe,
+    pair: Pair,
+    output: Path,
+    *,
+    block_bytes: int = DEFAULT_BLOCK_BYTES,
+    endpoints: Endpoints = "auto",
 ) -> GridPlan:
     """Lay out a grid; reads nothing and writes nothing.
 
@@ -150,6 +187,9 @@ def make_plan(
         pair: The checked pair.
         output: Folder of the grid; need not exist.
         block_bytes: Size of one buffer, a multiple of 4096.
+        endpoints: How an output that is byte for byte a source's file comes about: `auto` shares the
+            file's blocks where the file system can (reflink) and writes elsewhere, `link` makes a hard link
+            where it can, `write` always writes.
 
     Raises:
         UsageError: The blocks are smaller than 64 KiB.
@@ -164,7 +204,8 @@ def make_plan(
         _refuse_nested(output, source)
     dtype = HEADER_DTYPES[recipe.dtype] if recipe.dtype else None
     thinking = pair.thinking.tensors()
-    shards = tuple(_shard(pair.instruct, file, thinking, dtype) for file in sorted(pair.instruct.files))
+    same = {header.verbatim: file for file, header in pair.thinking.files.items() if header.verbatim}
+    shards = tuple(_shard(pair.instruct, file, thinking, same, dtype) for file in sorted(pair.instruct.files))
     buffers = SLOTS * (2 + len(recipe.lambdas)) * block_bytes + 2 * len(recipe.lambdas) * GATHER_BYTES
     return GridPlan(
         recipe=recipe,
@@ -173,6 +214,7 @@ def make_plan(
         name=recipe.name or _shared_name(pair),
         shards=shards,
         block_bytes=block_bytes,
+        endpoints=endpoints,
         memory_bytes=buffers + _SCRATCH_BYTES,
     )
 
@@ -218,19 +260,31 @@ def _shard(
     instruct: Checkpoint,
     file: str,
     thinking: Mapping[str, tuple[str, TensorInfo]],
+    same: Mapping[bytes, str],
     dtype: str | None,
 ) -> ShardJob:
+    """Begins with the Instruct file's own header where it can, so that λ = 0 is that file.
+
+    Args:
+        instruct: The side whose shards are kept.
+        file: Which of them.
+        thinking: Where each tensor lies on the other side.
+        same: The other side's files by the bytes of their headers.
+        dtype: Of the floats that are written; None keeps each tensor's own.
+    """
     tensors = instruct.files[file].tensors
     dtypes = [dtype if dtype and info.dtype in FLOATS else info.dtype for info in tensors]
-    header = build_header(
+    kept = instruct.files[file].verbatim if dtypes == [info.dtype for info in tensors] else b""
+    header = kept or build_header(
         (info.name, written, info.shape) for info, written in zip(tensors, dtypes, strict=True)
     )
+    same_instruct, same_thinking = (file, same.get(kept)) if kept else (None, None)
     jobs = []
     start = len(header)
     for info, written in zip(tensors, dtypes, strict=True):
         jobs.append(TensorJob(info.name, (file, info), thinking[info.name], written, start))
         start += info.elements * ITEM_BYTES[written]
-    return ShardJob(file, header, start, tuple(jobs))
+    return ShardJob(file, header, start, tuple(jobs), same_instruct, same_thinking)
 
 
 def _refuse_nested(output: Path, source: Checkpoint) -> None:

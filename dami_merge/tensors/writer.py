@@ -11,12 +11,39 @@ import fcntl
 import mmap
 import os
 from pathlib import Path
+from typing import Protocol
 
-from dami_merge.errors import DiskFull
+from dami_merge.errors import DiskFull, InputRefused, Problem
 from dami_merge.files import Digest, disk_full, disk_full_is_clear, free_bytes
+
+_FICLONE = 0x40049409
+"""Linux's request to share all blocks of a file; elsewhere it is refused like on a disk that cannot."""
+
+_CANNOT_SHARE = frozenset({
+    errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOSYS,
+    errno.EACCES, errno.ENOENT,
+})  # fmt: skip
 
 PAGE_BYTES = 4096
 GATHER_BYTES = 64 << 10
+
+
+class Writer(Protocol):
+    """What makes one file: `ShardWriter`, or `SameFile` where the bytes are on the disk already."""
+
+    direct: bool
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See `ShardWriter`."""
+        ...
+
+    def finish(self) -> tuple[int, str, int]:
+        """See `ShardWriter`."""
+        ...
+
+    def close(self) -> None:
+        """See `ShardWriter`."""
+        ...
 
 
 class ShardWriter:
@@ -141,8 +168,78 @@ class ShardWriter:
         self._written += len(view)
 
 
+class SameFile:
+    """A file that is another one already, byte for byte; what is written to it is only digested.
+
+    Attributes:
+        direct: True: nothing goes through the page cache.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """The file, complete; see `same_file`."""
+        self._path = path
+        self._digest = Digest()
+        self._size = 0
+        self.direct = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Digest bytes that the file holds at this place."""
+        self._digest.update(data)
+        self._size += len(data)
+
+    def finish(self) -> tuple[int, str, int]:
+        """Make the file durable; returns what `ShardWriter.finish` returns.
+
+        Raises:
+            InputRefused: The file that it came from changed on the way.
+        """
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+            facts = os.fstat(file.fileno())
+        if facts.st_size != self._size:
+            hint = "restore it and give the same command again"
+            raise InputRefused([Problem("source-changed", f"{self._path} changed while it was read", hint)])
+        return facts.st_size, self._digest.text(), facts.st_mtime_ns
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def same_file(source: Path, path: Path, *, link: bool) -> SameFile | None:
+    """Make a file out of another without writing its bytes; None where the file system cannot.
+
+    Args:
+        source: The file; a symbolic link stands for what it points to.
+        path: What to make; the remains of an earlier run are replaced.
+        link: By a hard link, which is the same file under two names: a change of one is a change of both.
+            Otherwise by a reflink (btrfs, XFS, bcachefs), which is a file of its own.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        if link:
+            path.hardlink_to(source.resolve())
+        else:
+            _reflink(source, path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno in _CANNOT_SHARE:
+            return None
+        raise
+    return SameFile(path)
+
+
+def _reflink(source: Path, path: Path) -> None:
+    with source.open("rb") as old, path.open("xb") as new:
+        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+
+
 def _open(path: Path, *, direct: bool) -> tuple[int, bool]:
-    """Open for writing from scratch; says whether past the page cache."""
+    """Open for writing from scratch; says whether past the page cache.
+
+    A name that a hard link gave to another file is taken away first: emptying it would empty the other.
+    """
+    if path.is_file() and path.stat().st_nlink > 1:
+        path.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     bypass = getattr(os, "O_DIRECT", 0) if direct else 0
     if bypass:

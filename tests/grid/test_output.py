@@ -153,10 +153,10 @@ def test_a_stray_partial_folder_beside_a_published_one_gives_way(plan: GridPlan)
 
 def test_space_is_refused_with_both_numbers(plan: GridPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
-        free = 12_345
+        free = 1_234
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(DiskFull, match=r"grid needs \d\d\.\d kB more, its disk has 12\.3 kB free") as caught:
+    with pytest.raises(DiskFull, match=r"grid needs \d\.\d\d kB more, its disk has 1\.23 kB free") as caught:
         require_space(plan)
     assert "--lambdas" in caught.value.hint
     with pytest.raises(DiskFull, match="needs"):

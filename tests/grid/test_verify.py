@@ -30,7 +30,7 @@ def test_a_grid_that_was_copied_without_its_state_is_whole(grid: Path, tmp_path:
     assert verify_grid(tmp_path / "bare").whole
 
 
-@pytest.mark.parametrize("position", [0, 8, 4096, -1])
+@pytest.mark.parametrize("position", [0, 8, -512, -1])
 def test_one_changed_bit_is_found_although_size_and_time_are_kept(position: int, grid: Path) -> None:
     path = grid / "lambda-0.30" / "model.safetensors"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
