@@ -3,7 +3,8 @@
     python tools/random_pair.py OUT --gigabytes 2 --shards 2
 
 Real shapes and a real config, random weights: the Thinking side is the Instruct side plus noise, and is
-sharded differently. Memory stays at one shard.
+sharded differently. Memory stays at one shard. `--layout small` has 50,000 equal tensors instead, as a
+mixture of tiny experts would, `--layout large` a single one, as a huge embedding; no library loads those two.
 """
 
 import json
@@ -37,6 +38,25 @@ def layer_shapes(layer: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{prefix}.self_attn.v_proj.weight", (keys, HIDDEN)
 
 
+Shapes = list[tuple[str, tuple[int, ...]]]
+SMALL = 50_000
+
+
+def shapes_of(layout: str, gigabytes: float) -> tuple[int, Shapes]:
+    """Decoder layers for the config, and names and shapes of all tensors."""
+    columns = round(gigabytes * 1e9 / 2 / HIDDEN)
+    if layout == "small":
+        return 1, [
+            (f"model.layers.{n // 1000}.mlp.experts.{n % 1000}.w", (HIDDEN, columns // SMALL))
+            for n in range(SMALL)
+        ]
+    if layout == "large":
+        return 1, [("model.embed_tokens.weight", (columns, HIDDEN))]
+    layer_bytes = sum(2 * torch.Size(shape).numel() for _, shape in layer_shapes(0))
+    layers = max(1, round((gigabytes * 1e9 - 2 * VOCABULARY * HIDDEN) / layer_bytes))
+    return layers, list(shapes(layers))
+
+
 def shapes(layers: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of the whole model; embeddings are tied."""
     yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
@@ -67,12 +87,15 @@ def config(layers: int) -> dict[str, object]:
     }
 
 
-def write_model(folder: Path, layers: int, shards: int, *, seed: int, noise_seed: int | None) -> int:
+def write_model(
+    folder: Path, layers: int, listed: Shapes, shards: int, *, seed: int, noise_seed: int | None
+) -> int:
     """Write one side; returns the bytes of its tensors.
 
     Args:
         folder: Is created.
-        layers: Decoder layers.
+        layers: Decoder layers, for the config.
+        listed: Names and shapes of all tensors.
         shards: Weight files.
         seed: Of the weights; equal for both sides.
         noise_seed: Of what is added to them; None adds nothing.
@@ -81,7 +104,6 @@ def write_model(folder: Path, layers: int, shards: int, *, seed: int, noise_seed
     (folder / "config.json").write_text(json.dumps(config(layers), indent=2) + "\n", encoding="utf-8")
     weights = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(noise_seed or 0)
-    listed = list(shapes(layers))
     total = sum(2 * torch.Size(shape).numel() for _, shape in listed)
     weight_map: dict[str, str] = {}
     pending: dict[str, torch.Tensor] = {}
@@ -102,13 +124,14 @@ def write_model(folder: Path, layers: int, shards: int, *, seed: int, noise_seed
     return total
 
 
-def write_pair(folder: Path, *, gigabytes: float, shards: int, seed: int = 0) -> tuple[Path, Path]:
+def write_pair(
+    folder: Path, *, gigabytes: float, shards: int, seed: int = 0, layout: str = "qwen3"
+) -> tuple[Path, Path]:
     """Write `random-instruct` and `random-thinking`, the second in one shard more than the first."""
-    layer_bytes = sum(2 * torch.Size(shape).numel() for _, shape in layer_shapes(0))
-    layers = max(1, round((gigabytes * 1e9 - 2 * VOCABULARY * HIDDEN) / layer_bytes))
+    layers, listed = shapes_of(layout, gigabytes)
     instruct, thinking = folder / "random-instruct", folder / "random-thinking"
-    write_model(instruct, layers, shards, seed=seed, noise_seed=None)
-    write_model(thinking, layers, shards + 1, seed=seed, noise_seed=seed + 1)
+    write_model(instruct, layers, listed, shards, seed=seed, noise_seed=None)
+    write_model(thinking, layers, listed, shards + 1, seed=seed, noise_seed=seed + 1)
     return instruct, thinking
 
 
@@ -117,8 +140,9 @@ def write_pair(folder: Path, *, gigabytes: float, shards: int, seed: int = 0) ->
 @click.option("--gigabytes", default=2.0, show_default=True, help="Size of one side.")
 @click.option("--shards", default=2, show_default=True, help="Weight files of the Instruct side.")
 @click.option("--seed", default=0, show_default=True)
-def main(*, out: Path, gigabytes: float, shards: int, seed: int) -> None:
-    for side in write_pair(out, gigabytes=gigabytes, shards=shards, seed=seed):
+@click.option("--layout", type=click.Choice(["qwen3", "small", "large"]), default="qwen3", show_default=True)
+def main(*, out: Path, gigabytes: float, shards: int, seed: int, layout: str) -> None:
+    for side in write_pair(out, gigabytes=gigabytes, shards=shards, seed=seed, layout=layout):
         click.echo(side)
 
 

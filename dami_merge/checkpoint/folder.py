@@ -206,8 +206,9 @@ def _indexed_files(
         return {}, [Problem("index", f"{spec}: {INDEX_FILE} has no weight_map")]
     promised: dict[str, set[str]] = {}
     problems = []
+    inside = {file: _inside(file) for file in set(map(str, weight_map.values()))}  # many tensors, few files
     for tensor, file in weight_map.items():
-        if not isinstance(file, str) or not _inside(file):
+        if not isinstance(file, str) or not inside[file]:
             message = f"{spec}: the index places {tensor!r} in {file!r}"
             problems.append(
                 Problem("index-path", f"{message}, which is no safetensors file inside the folder")

@@ -8,7 +8,7 @@ answer.
 
 import math
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +194,7 @@ def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int]
     """Sums of every float tensor, in natural order of the names; blocks are added in their order."""
     left, right = instruct.tensors(), thinking.tensors()
     names = sorted((n for n in left if left[n][1].dtype in FLOATS), key=natural_key)
-    tasks = [task for name in names for task in _tasks(left[name][1])]
+    batches = _batches(task for name in names for task in _tasks(left[name][1]))
     total = {name: Sums() for name in names}
     _, compare = fastest_compare(input_bytes=weight_bytes(instruct, thinking))
     before = torch.get_num_threads()
@@ -206,19 +206,24 @@ def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int]
             for _ in range(workers):
                 buffers.put((_buffer(), _buffer()))
 
-            def work(task: _Task) -> tuple[_Task, Sums, int]:
+            def work(batch: Sequence[_Task]) -> tuple[list[tuple[str, Sums]], int]:
                 mine = buffers.get()
+                found, size_bytes = [], 0
                 try:
-                    ours, our_bytes = _load(left_reader, left[task.name], task, mine[0])
-                    theirs, their_bytes = _load(right_reader, right[task.name], task, mine[1])
-                    return task, compare(ours, theirs), our_bytes + their_bytes
+                    for task in batch:
+                        ours, our_bytes = _load(left_reader, left[task.name], task, mine[0])
+                        theirs, their_bytes = _load(right_reader, right[task.name], task, mine[1])
+                        found.append((task.name, compare(ours, theirs)))
+                        size_bytes += our_bytes + their_bytes
                 finally:
                     buffers.put(mine)
+                return found, size_bytes
 
             pool = ThreadPoolExecutor(workers)
             try:
-                for task, sums, size_bytes in pool.map(work, tasks):
-                    total[task.name] += sums
+                for found, size_bytes in pool.map(work, batches):
+                    for name, sums in found:
+                        total[name] += sums
                     on_bytes(size_bytes)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -230,6 +235,20 @@ def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int]
 def _tasks(info: TensorInfo) -> Iterator[_Task]:
     for first in range(0, info.elements, _BLOCK_ELEMENTS):
         yield _Task(info.name, first, min(_BLOCK_ELEMENTS, info.elements - first))
+
+
+def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+    """Small tensors together: handing one to a thread costs more than reading it."""
+    batch: list[_Task] = []
+    held = 0
+    for task in tasks:
+        if batch and held + task.count > _BLOCK_ELEMENTS:
+            yield batch
+            batch, held = [], 0
+        batch.append(task)
+        held += task.count
+    if batch:
+        yield batch
 
 
 def _reader(side: Checkpoint) -> Reader:
