@@ -1,40 +1,42 @@
-"""The grid against the machine it runs on, mergekit, and a plain script; interleaved, as ratios of one run.
+"""The grid and the check against the machine they run on, mergekit, and a plain script, in one run.
 
     python tools/bench_grid.py --gigabytes 2 --rounds 3
 
 Makes a random bfloat16 pair, then in each round times, one after the other and as whole processes:
 
-    raw       direct writes of as many bytes into as many files, two threads: the disk's own limit
-    grid      `dami-merge grid`, eleven λ, all guarantees on
+    raw       direct writes of as many bytes into as many files: the disk's own limit
+    grid      `dami-merge grid`, all guarantees on
+    check     `dami-merge check-lmc`
     naive     a torch script: load both sides, one float32 expression and one `save_file` for each λ
-    mergekit  its own command with integer weights, for `--mergekit-lambdas` λ, scaled to eleven
+    mergekit  its own command with integer weights, for `--mergekit-lambdas` λ, scaled to the grid's number
+    multi     its command for many merges in one process, likewise
 
-and prints medians, ratios to `grid`, CPU seconds and peak memory, then one JSON line. `naive` and `mergekit`
-are run for few λ, since they repeat the same work for each.
+and prints medians, ratios to `grid`, CPU seconds and peak memory, the machine's ceilings, and one JSON line.
+`naive`, `mergekit` and `multi` are run for few λ, since they repeat the same work for each. `--readme` puts
+the table into README.md.
 """
 
 import json
-import mmap
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
 
 import click
-from mergekit_command import mergekit_command
+from ceilings import commit, copy_gb_s, cuda, processor, read_s, write_s
+from mergekit_command import mergekit_command, mergekit_multi_command
+from readme_section import put_section
 
 from dami_merge.lambdas import even_grid, folder_name
 
-CHUNK_BYTES = 4 << 20
 NAIVE = """
 import sys, json, torch
 from pathlib import Path
@@ -49,15 +51,24 @@ for lam in map(float, lambdas):
     merged = {k: ((1 - lam) * a[k].float() + lam * b[k].float()).to(a[k].dtype) for k in a}
     save_file(merged, folder / "model.safetensors")
 """
+MEANING = {
+    "raw": "direct writes of the same bytes",
+    "grid": "`dami-merge grid`",
+    "check": "`dami-merge check-lmc`",
+    "naive": "a plain torch script",
+    "mergekit": "mergekit, one run a λ",
+    "multi": "mergekit-multi",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took."""
+    """What one process took, and what it says of itself."""
 
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    said: str = ""
 
     def scaled(self, factor: float) -> "Cost":
         """As if the same work had been done so many times."""
@@ -65,80 +76,79 @@ class Cost:
 
 
 def run(command: Sequence[str]) -> Cost:
-    """Run a process to its end and to the end of its writes; its output is not shown."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    """Run a process to its end and to the end of its writes."""
+    with tempfile.TemporaryFile() as said:
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        os.sync()
+        wall = time.monotonic() - began
+        said.seek(0)
+        text = said.read().decode()
     if process.returncode:
         sys.exit(f"failed with {process.returncode}: {' '.join(command)}")
-    os.sync()
-    wall = time.monotonic() - began
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
 
 
-def random_pair(folder: Path, gigabytes: float) -> tuple[Path, Path]:
+def random_pair(folder: Path, gigabytes: float, layout: str) -> tuple[Path, Path]:
     """Made in another process: a child's peak memory counts what its parent had when it was started."""
     tool = Path(__file__).with_name("random_pair.py")
     subprocess.run(
-        [sys.executable, str(tool), str(folder), "--gigabytes", str(gigabytes)],
+        [sys.executable, str(tool), str(folder), "--gigabytes", str(gigabytes), "--layout", layout],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     return folder / "random-instruct", folder / "random-thinking"
 
 
-def raw_writes(folder: Path, files: int, size_bytes: int) -> Cost:
-    """Direct writes of whole pages into reserved files, two threads: what the disk can take."""
-    folder.mkdir()
-    paths = [folder / str(number) for number in range(files)]
-    block = mmap.mmap(-1, CHUNK_BYTES)
-    block.write(os.urandom(CHUNK_BYTES))
-    began, cpu = time.monotonic(), time.process_time()
-    threads = [threading.Thread(target=_write_all, args=(paths[k::2], size_bytes, block)) for k in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    os.sync()
-    return Cost(time.monotonic() - began, time.process_time() - cpu, 0)
+def contestants(
+    pair: tuple[Path, Path],
+    lambdas: Sequence[Fraction],
+    *,
+    naive: int,
+    mergekit: int,
+    multi: int,
+    device: str,
+) -> dict[str, Callable[[Path], Cost]]:
+    """What is timed, by name; each is given a folder that is not there yet."""
+    size_bytes = sum(path.stat().st_size for path in pair[0].glob("*.safetensors"))
+    ours = [sys.executable, "-m", "dami_merge"]
+    named = ",".join(f"{lam.numerator}/{lam.denominator}" for lam in lambdas)
+    inner = lambdas[1:-1]
 
+    def raw(out: Path) -> Cost:
+        return Cost(write_s(out, files=len(lambdas), size_bytes=size_bytes), 0, 0)
 
-def _write_all(paths: Sequence[Path], size_bytes: int, block: mmap.mmap) -> None:
-    for path in paths:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_DIRECT", 0), 0o666)
-        pages = -(-size_bytes // 4096) * 4096
-        os.posix_fallocate(handle, 0, pages)
-        for start in range(0, pages, CHUNK_BYTES):
-            os.pwrite(handle, memoryview(block)[: min(CHUNK_BYTES, pages - start)], start)
-        os.ftruncate(handle, size_bytes)
-        os.fsync(handle)
-        os.close(handle)
+    def grid(out: Path) -> Cost:
+        where = ["-o", str(out), "--lambdas", named, "--device", device, "--json"]
+        return run([*ours, "grid", *map(str, pair), *where])
 
+    def check(out: Path) -> Cost:
+        out.mkdir()
+        return run([*ours, "check-lmc", *map(str, pair)])
 
-def grid_run(pair: tuple[Path, Path], out: Path) -> Cost:
-    """Our command."""
-    return run([sys.executable, "-m", "dami_merge", "grid", *map(str, pair), "-o", str(out)])
-
-
-def naive_run(pair: tuple[Path, Path], out: Path, lambdas: Sequence[Fraction]) -> Cost:
-    """The plain script."""
-    values = [str(float(lam)) for lam in lambdas]
-    return run([sys.executable, "-c", NAIVE, *map(str, pair), str(out), *values])
-
-
-def mergekit_run(pair: tuple[Path, Path], out: Path, lambdas: Sequence[Fraction]) -> Cost:
-    """Its own command, once for each λ."""
-    out.mkdir()
-    total = Cost(0, 0, 0)
-    for lam in lambdas:
-        target = out / folder_name(lam)
-        cost = run(mergekit_command(pair, lam, target))
-        shutil.rmtree(target)
-        total = Cost(
-            total.wall_s + cost.wall_s, total.cpu_s + cost.cpu_s, max(total.peak_bytes, cost.peak_bytes)
+    def naive_script(out: Path) -> Cost:
+        values = [str(float(lam)) for lam in inner[:naive]]
+        return run([sys.executable, "-c", NAIVE, *map(str, pair), str(out), *values]).scaled(
+            len(lambdas) / naive
         )
-    return total
+
+    def merge(out: Path) -> Cost:
+        out.mkdir()
+        costs = [run(mergekit_command(pair, lam, out / folder_name(lam))) for lam in inner[:mergekit]]
+        total = Cost(
+            sum(c.wall_s for c in costs), sum(c.cpu_s for c in costs), max(c.peak_bytes for c in costs)
+        )
+        return total.scaled(len(lambdas) / mergekit)
+
+    def merge_many(out: Path) -> Cost:
+        return run(mergekit_multi_command(pair, inner[:multi], out)).scaled(len(lambdas) / multi)
+
+    found: dict[str, Callable[[Path], Cost]] = {"raw": raw, "grid": grid, "check": check}
+    found |= {"naive": naive_script} if naive else {}
+    found |= {"mergekit": merge} if mergekit else {}
+    return found | ({"multi": merge_many} if multi else {})
 
 
 def median(costs: Sequence[Cost]) -> Cost:
@@ -147,79 +157,125 @@ def median(costs: Sequence[Cost]) -> Cost:
         statistics.median(cost.wall_s for cost in costs),
         statistics.median(cost.cpu_s for cost in costs),
         int(statistics.median(cost.peak_bytes for cost in costs)),
+        costs[-1].said,
     )
 
 
-def commit() -> str:
-    """The commit that was measured."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return done.stdout.strip() or "unknown"
+def table(medians: dict[str, Cost], written: int) -> list[str]:
+    """A Markdown table."""
+    ours = medians["grid"]
+    lines = [
+        "| what | wall s | GB/s written | CPU s | peak MB | wall / grid | CPU / grid |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, cost in medians.items():
+        rate = "" if name == "check" else f"{written / cost.wall_s / 1e9:.1f}"
+        cpu = f"{cost.cpu_s:.1f} | {cost.peak_bytes / 1e6:,.0f}" if cost.peak_bytes else " | "
+        ratio = f"{cost.cpu_s / ours.cpu_s:.1f}" if cost.peak_bytes else ""
+        lines.append(
+            f"| {MEANING[name]} | {cost.wall_s:.1f} | {rate} | {cpu}"
+            f" | {cost.wall_s / ours.wall_s:.2f} | {ratio} |"
+        )
+    return lines
 
 
-def processor() -> str:
-    """The processor's name, or the architecture."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def ceilings(pair: tuple[Path, Path]) -> dict[str, float | str]:
+    """GB/s of this machine, apart from its disk."""
+    paths = [path for side in pair for path in sorted(side.glob("*.safetensors"))]
+    size_bytes = sum(path.stat().st_size for path in paths)
+    read_s(paths, threads=1)
+    return {
+        "warm_read_1_gb_s": size_bytes / min(read_s(paths, threads=1) for _ in range(3)) / 1e9,
+        "warm_read_2_gb_s": size_bytes / min(read_s(paths, threads=2) for _ in range(3)) / 1e9,
+        "copy_gb_s": copy_gb_s(),
+        **cuda(),
+    }
 
 
 @click.command(help=__doc__)
 @click.option("--gigabytes", default=2.0, show_default=True, help="Size of one side.")
+@click.option("--layout", type=click.Choice(["qwen3", "small", "large"]), default="qwen3", show_default=True)
+@click.option("--steps", default=10, show_default=True, help="N+1 λ.")
 @click.option("--rounds", default=3, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="Of the grid.")
 @click.option("--mergekit-lambdas", default=1, show_default=True, help="λ it really merges; 0 skips it.")
-@click.option(
-    "--naive-lambdas", default=3, show_default=True, help="λ that the script really writes; 0 skips it."
-)
+@click.option("--multi-lambdas", default=2, show_default=True, help="Likewise in one process.")
+@click.option("--naive-lambdas", default=2, show_default=True, help="λ that the script really writes.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to work.  [default: a temporary folder]"
 )
+@click.option("--readme", is_flag=True, help="Put the table into README.md.")
 def main(
-    *, gigabytes: float, rounds: int, mergekit_lambdas: int, naive_lambdas: int, folder: Path | None
+    *,
+    gigabytes: float,
+    layout: str,
+    steps: int,
+    rounds: int,
+    device: str,
+    mergekit_lambdas: int,
+    multi_lambdas: int,
+    naive_lambdas: int,
+    folder: Path | None,
+    readme: bool,
 ) -> None:
-    grid = even_grid(10)
-    inner = grid[1:-1]
+    lambdas = even_grid(steps)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
-        pair = random_pair(work / "pair", gigabytes)
+        pair = random_pair(work / "pair", gigabytes, layout)
         size_bytes = sum(path.stat().st_size for path in pair[0].glob("*.safetensors"))
-        naive_inner, merge_inner = inner[:naive_lambdas], inner[:mergekit_lambdas]
-        contestants: dict[str, Callable[[Path], Cost]] = {
-            "raw": lambda out: raw_writes(out, len(grid), size_bytes),
-            "grid": lambda out: grid_run(pair, out),
-        }
-        if naive_inner:
-            contestants["naive"] = lambda out: naive_run(pair, out, naive_inner).scaled(
-                len(grid) / len(naive_inner)
-            )
-        if merge_inner:
-            contestants["mergekit"] = lambda out: mergekit_run(pair, out, merge_inner).scaled(
-                len(grid) / len(merge_inner)
-            )
-        costs: dict[str, list[Cost]] = {contestant: [] for contestant in contestants}
+        all_of_them = contestants(
+            pair,
+            lambdas,
+            naive=naive_lambdas,
+            mergekit=mergekit_lambdas,
+            multi=multi_lambdas,
+            device=device,
+        )
+        costs: dict[str, list[Cost]] = {contestant: [] for contestant in all_of_them}
         for number in range(rounds):
-            for contestant, measure in contestants.items():
+            for contestant, measure in all_of_them.items():
                 out = work / "out"
                 costs[contestant].append(measure(out))
                 shutil.rmtree(out)
                 click.echo(f"round {number + 1}: {contestant} {costs[contestant][-1].wall_s:.1f} s", err=True)
-    written = size_bytes * len(grid)
+        limits = ceilings(pair)
     medians = {contestant: median(measured) for contestant, measured in costs.items()}
-    ours = medians["grid"]
-    headings = f"{'wall s':>8} {'GB/s':>6} {'CPU s':>7} {'peak MB':>8} {'wall / grid':>12} {'CPU / grid':>11}"
-    click.echo(f"{'':10} {headings}")
-    for contestant, cost in medians.items():
-        click.echo(
-            f"{contestant:10} {cost.wall_s:8.1f} {written / cost.wall_s / 1e9:6.2f} {cost.cpu_s:7.1f}"
-            f" {cost.peak_bytes / 1e6:8.0f} {cost.wall_s / ours.wall_s:12.2f} {cost.cpu_s / ours.cpu_s:11.2f}"
-        )
+    built = json.loads(medians["grid"].said)
+    today = datetime.now(tz=timezone.utc).date().isoformat()
+    limit_text = ", ".join(
+        f"{key.removesuffix('_gb_s').replace('_', ' ')} {value:.1f} GB/s"
+        if isinstance(value, float)
+        else value
+        for key, value in limits.items()
+    )
+    lines = [
+        f"{len(lambdas)} λ of a random {size_bytes / 1e9:.1f} GB bfloat16 pair, whole processes, medians of"
+        f" {rounds} interleaved rounds, on {processor()} ({', '.join(built['devices'])},"
+        f" {built['kernel']} kernel), {today}, commit `{commit()}`. mergekit and the script merged"
+        f" {mergekit_lambdas}, {multi_lambdas} and {naive_lambdas} λ, scaled. Inputs in the page cache; also"
+        f" measured: {limit_text}.",
+        "",
+        *table(medians, size_bytes * len(lambdas)),
+        "",
+        "Of the grid's time, waiting for "
+        + ", ".join(f"{key.removesuffix('_s')} {value:.1f} s" for key, value in built["waits"].items())
+        + f"; the rest of its {built['wall_s']:.1f} s is publishing."
+        " Before that comes starting Python and torch.",
+    ]
+    click.echo("\n".join(lines))
+    if readme:
+        put_section("bench_grid", lines)
     record = {
         "commit": commit(),
         "processor": processor(),
-        "cores": os.cpu_count(),
-        "written_bytes": written,
+        "date": today,
+        "lambdas": len(lambdas),
+        "written_bytes": size_bytes * len(lambdas),
+        "layout": layout,
         "rounds": rounds,
+        "ceilings": limits,
+        "waits": built["waits"],
+        "grid_to_raw": medians["grid"].wall_s / medians["raw"].wall_s,
         **{
             contestant: {
                 "wall_s": [round(cost.wall_s, 3) for cost in measured],

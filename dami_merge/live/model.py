@@ -6,6 +6,7 @@ Knows no architecture and no library of models: names and tensors come in as map
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.grid.device import cpu_workers
 from dami_merge.lambdas import parse_lambda
 from dami_merge.tensors.interpolate import Interpolate
 from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
@@ -152,10 +154,25 @@ class LiveModel:
             inner = 0 < exact < 1
             for many in self._at_once if inner else ():
                 many.write(exact)
-            for weight in self._singly if inner else self._weights:
-                weight.write(exact, self._kernels[weight.target.device].interpolate)
+            _write_all(self._singly if inner else self._weights, self._kernels, exact)
         self._lam = exact
         return exact
+
+
+def _write_all(weights: list[_Weight], kernels: Mapping[torch.device, Kernel], lam: Fraction) -> None:
+    """One by one, or on all cores at once where a form of the arithmetic uses only one."""
+
+    def write(weight: _Weight) -> None:
+        weight.write(lam, kernels[weight.target.device].interpolate)
+
+    shared: list[_Weight] = []
+    others: list[_Weight] = []
+    for weight in weights:
+        (shared if kernels[weight.target.device].one_core else others).append(weight)
+    with ThreadPoolExecutor(cpu_workers()) as pool:
+        list(pool.map(write, shared))
+    for weight in others:
+        write(weight)
 
 
 def _together(

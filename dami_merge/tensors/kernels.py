@@ -47,11 +47,13 @@ class Kernel:
         name: `torch`, `numba` or `triton`.
         interpolate: The function.
         many: Its form for very many tensors at one λ; None where single calls are as good.
+        one_core: A call uses one core, and leaves the others to calls from other threads.
     """
 
     name: str
     interpolate: Interpolate
     many: type[ManyWeights] | None = None
+    one_core: bool = False
 
 
 TORCH = Kernel("torch", interpolate)
@@ -87,7 +89,7 @@ def _numba() -> Kernel | None:
         from dami_merge.tensors.compiled import compiled_interpolate
     except ImportError:
         return None
-    return Kernel("numba", compiled_interpolate)
+    return Kernel("numba", compiled_interpolate, one_core=True)
 
 
 def _triton() -> Kernel | None:
