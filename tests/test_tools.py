@@ -36,3 +36,37 @@ def test_a_pair_is_trained_and_measured_from_nothing(tmp_path: Path) -> None:
     tool("train_tiny_pair.py", *quick, "--output", tmp_path / "tiny")
     table = json.loads((tmp_path / "tiny" / "lambda_table.json").read_text(encoding="utf-8"))
     assert [row["lambda"] for row in table["rows"]] == [k / 10 for k in range(11)]
+
+
+@pytest.mark.slow
+def test_the_benchmarks_measure_everything_they_name(tmp_path: Path) -> None:
+    few = ("--rounds", 1, "--steps", 2, "--multi-lambdas", 1, "--naive-lambdas", 1)
+    for layout in ("qwen3", "small", "large"):
+        others = (
+            () if layout == "qwen3" else ("--mergekit-lambdas", 0, "--multi-lambdas", 0, "--naive-lambdas", 0)
+        )
+        output = tool(
+            "bench_grid.py", *few, "--gigabytes", 0.15, "--layout", layout, "--folder", tmp_path, *others
+        )
+        record = json.loads(output.splitlines()[-1])
+        named = {"raw", "grid", "check"} | ({"naive", "mergekit", "multi"} if not others else set())
+        assert named <= record.keys()
+        assert all(min(record[name]["wall_s"]) > 0 for name in named)
+        assert record["ceilings"]["warm_read_1_gb_s"] > 0
+    live = json.loads(tool("bench_live.py", "--gigabytes", 0.15, "--repeats", 2).splitlines()[-1])
+    assert all(facts["to_limit"] > 0 for facts in live["kernels"].values())
+
+
+def test_a_section_of_the_readme_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- x -->\nold\n<!-- end x -->\nb\n", encoding="utf-8")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
+        "from readme_section import put_section; put_section(sys.argv[3], ['new', 'λ'], Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "tools"), str(readme)]
+    subprocess.run([*command, "x"], check=True)
+    assert readme.read_text(encoding="utf-8") == "a\n<!-- x -->\nnew\nλ\n<!-- end x -->\nb\n"
+    done = subprocess.run([*command, "y"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "has no section between <!-- y -->" in done.stderr

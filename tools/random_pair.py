@@ -47,7 +47,7 @@ def shapes_of(layout: str, gigabytes: float) -> tuple[int, Shapes]:
     columns = round(gigabytes * 1e9 / 2 / HIDDEN)
     if layout == "small":
         return 1, [
-            (f"model.layers.{n // 1000}.mlp.experts.{n % 1000}.w", (HIDDEN, columns // SMALL))
+            (f"model.layers.{n // 1000}.mlp.experts.{n % 1000}.w", (32, columns * HIDDEN // SMALL // 32))
             for n in range(SMALL)
         ]
     if layout == "large":

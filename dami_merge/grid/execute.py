@@ -14,7 +14,7 @@ from dami_merge.grid.device import cpu_workers, prove
 from dami_merge.grid.materialize import Materializer, Waits
 from dami_merge.grid.output import Receipt
 from dami_merge.grid.plan import GridPlan, ShardJob
-from dami_merge.tensors.kernels import fastest
+from dami_merge.tensors.kernels import Kernel, becoming_fastest
 
 Advance = Callable[[ShardJob, int], None]
 
@@ -24,7 +24,6 @@ class Shards:
 
     Attributes:
         devices: Where.
-        kernel: The form of the arithmetic.
         direct: Whether everything went past the page cache.
         shared: Files that are a source's, by a reflink or a hard link.
         waits: What the steps waited for, of all devices together.
@@ -41,12 +40,17 @@ class Shards:
             DeviceUnfit: A device gives other bits than the CPU.
         """
         self.devices = tuple(devices)
-        self.kernel = fastest(devices[0], output_bytes=output_bytes)
+        self._kernel = becoming_fastest(devices[0], output_bytes=output_bytes)
         for device in devices:
             prove(device, self.kernel.interpolate)
         self.direct = True
         self.shared = 0
         self.waits = Waits()
+
+    @property
+    def kernel(self) -> Kernel:
+        """The form of the arithmetic that is in use by now."""
+        return self._kernel()
 
     def make(
         self,
@@ -105,7 +109,7 @@ class Shards:
         keep: Callable[[Receipt], None],
     ) -> None:
         """Take shards until none is left; while one is made durable the next is streamed."""
-        with Materializer(plan, device, workers=cpu_workers(), kernel=self.kernel) as materializer:
+        with Materializer(plan, device, workers=cpu_workers(), kernel=self._kernel) as materializer:
             last: Future[Receipt] | None = None
             for shard in left:
                 begun = materializer.start(shard, folders, partial(advance, shard), keep)

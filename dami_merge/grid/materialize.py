@@ -99,14 +99,21 @@ class Materializer:
         waits: What its steps waited for.
     """
 
-    def __init__(self, plan: GridPlan, device: torch.device, *, workers: int, kernel: Kernel = TORCH) -> None:
+    def __init__(
+        self,
+        plan: GridPlan,
+        device: torch.device,
+        *,
+        workers: int,
+        kernel: Callable[[], Kernel] = lambda: TORCH,
+    ) -> None:
         """Allocate the buffers.
 
         Args:
             plan: The grid.
             device: Where the arithmetic runs.
             workers: Threads of arithmetic on a CPU; no result depends on it.
-            kernel: The form of the arithmetic; no result depends on it either.
+            kernel: Gives the form of the arithmetic, asked for each block; no result depends on it either.
         """
         self._plan = plan
         self._device = device
@@ -141,9 +148,9 @@ class Materializer:
 
     def _start_arithmetic(self) -> Arithmetic:
         if self._device.type == "cpu":
-            return OnCores(self._kernel.interpolate, workers=self._workers)
+            return OnCores(lambda *work: self._kernel().interpolate(*work), workers=self._workers)
         buffers = [view for slot in self._slots for view in (slot.instruct, slot.thinking, slot.out)]
-        return OnAccelerator(self._kernel.interpolate, self._device, buffers, slots=SLOTS)
+        return OnAccelerator(self._kernel().interpolate, self._device, buffers, slots=SLOTS)
 
     def make(self, shard: ShardJob, folders: Sequence[Path], advance: Advance) -> Receipt:
         """Write one shard of every λ, durable and digested; see `start`."""

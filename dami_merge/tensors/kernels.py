@@ -4,6 +4,7 @@ All forms of `interpolate` give the same bits. Those of `compare` give the same 
 addition, 1e-12 relative; one report uses one of them, whatever the number of threads.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -71,6 +72,28 @@ def fastest(device: torch.device, *, output_bytes: int) -> Kernel:
     if device.type == "cpu" and output_bytes >= COMPILED_FROM_BYTES:
         return _numba() or TORCH
     return TORCH
+
+
+def becoming_fastest(device: torch.device, *, output_bytes: int) -> Callable[[], Kernel]:
+    """Like `fastest`, but at once: torch's form until a compiler is ready, which is started beside the work.
+
+    Returns:
+        What gives the fastest form that is ready by now.
+    """
+    if device.type != "cpu" or output_bytes < COMPILED_FROM_BYTES:
+        chosen = fastest(device, output_bytes=output_bytes)
+        return lambda: chosen
+    ready = [TORCH]
+
+    def load() -> None:
+        kernel = _numba()
+        if kernel is not None:
+            one = torch.zeros(1, dtype=torch.bfloat16)
+            kernel.interpolate(one, one, [Fraction(1, 2)], torch.empty_like(one)[None])
+            ready.append(kernel)
+
+    threading.Thread(target=load, name="load the compiled kernel").start()
+    return lambda: ready[-1]
 
 
 def fastest_compare(*, input_bytes: int) -> tuple[str, Callable[[Tensor, Tensor], Sums]]:

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from fractions import Fraction
 
 import pytest
@@ -13,7 +14,14 @@ from torch import Tensor
 from dami_merge.tensors import kernels
 from dami_merge.tensors.compiled import compiled_compare, compiled_interpolate
 from dami_merge.tensors.interpolate import interpolate
-from dami_merge.tensors.kernels import COMPILED_FROM_BYTES, TORCH, Kernel, fastest, fastest_compare
+from dami_merge.tensors.kernels import (
+    COMPILED_FROM_BYTES,
+    TORCH,
+    Kernel,
+    becoming_fastest,
+    fastest,
+    fastest_compare,
+)
 from dami_merge.tensors.similarity import CHUNK_ELEMENTS, compare
 
 CPU = torch.device("cpu")
@@ -224,11 +232,23 @@ def test_large_work_is_given_to_what_was_compiled() -> None:
     assert fastest_compare(input_bytes=COMPILED_FROM_BYTES) == ("numba", compiled_compare)
 
 
+def test_work_begins_before_the_compiler_is_ready_and_goes_on_with_it() -> None:
+    current = becoming_fastest(CPU, output_bytes=COMPILED_FROM_BYTES)
+    assert current().name in {"torch", "numba"}
+    for thread in threading.enumerate():
+        if thread.name == "load the compiled kernel":
+            thread.join()
+    assert current().name == "numba"
+    small = becoming_fastest(CPU, output_bytes=0)
+    assert small() == TORCH
+
+
 def test_without_numba_and_triton_torch_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dami_merge.tensors.compiled", None)
     monkeypatch.setitem(sys.modules, "dami_merge.tensors.fused", None)
     assert fastest(CPU, output_bytes=COMPILED_FROM_BYTES) == TORCH
     assert fastest_compare(input_bytes=COMPILED_FROM_BYTES) == ("torch", compare)
+    assert becoming_fastest(CPU, output_bytes=COMPILED_FROM_BYTES)() == TORCH
     assert kernels._triton() is None
 
 
@@ -264,3 +284,26 @@ def test_sums_of_values_that_are_not_finite_are_not_finite() -> None:
     sums = compiled_compare(left, right)
     assert math.isnan(sums.instruct)
     assert math.isinf(sums.thinking)
+
+
+@pytest.mark.slow
+def test_the_cosine_of_a_huge_tensor_is_exact_to_more_than_seven_digits() -> None:
+    """233 million elements, as a large embedding has; small integers, so that the sums are known exactly."""
+    count = 233_000_000
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randint(1, 64, (count,), generator=generator, dtype=torch.int8)
+    right = left + torch.randint(-1, 2, (count,), generator=generator, dtype=torch.int8)
+    dot = norm_left = norm_right = 0
+    for start in range(0, count, 1 << 24):
+        x, y = left[start : start + (1 << 24)].long(), right[start : start + (1 << 24)].long()
+        dot, norm_left, norm_right = (
+            dot + int((x * y).sum()),
+            norm_left + int((x * x).sum()),
+            norm_right + int((y * y).sum()),
+        )
+    cosine = dot / math.sqrt(norm_left * norm_right)
+    sides = left.to(torch.bfloat16), right.to(torch.bfloat16)
+    for form in (compare, compiled_compare):
+        sums = form(*sides)
+        assert (sums.dot, sums.instruct, sums.thinking) == (dot, norm_left, norm_right)
+        assert sums.similarity().cosine == pytest.approx(cosine, abs=1e-12)
