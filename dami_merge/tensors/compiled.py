@@ -71,7 +71,17 @@ def compiled_compare(instruct: Tensor, thinking: Tensor) -> Sums:
         for side in sides
     ):
         return compare_torch(instruct, thinking)
-    return Sums(len(instruct), *map(float, _sums(_bits(instruct), _bits(thinking))))
+    dot, norm_left, norm_right, difference, equal, opposed, largest = _sums(_bits(instruct), _bits(thinking))
+    return Sums(
+        len(instruct),
+        float(dot),
+        float(norm_left),
+        float(norm_right),
+        float(difference),
+        int(equal),
+        int(opposed),
+        float(largest),
+    )
 
 
 def _bits(tensor: Tensor) -> Bits16:
@@ -112,14 +122,18 @@ def _blend(
 
 
 @_compiled
-def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, float]:
-    """`(Σ a·b, Σ a², Σ b², Σ (b-a)²)` in float64: by lanes in a chunk, chunk after chunk."""
+def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, float, int, int, float]:
+    """The fields of `Sums` after the first: sums in float64, by lanes in a chunk and chunk after chunk."""
     left_bits = np.empty(_LANES, np.uint32)
     right_bits = np.empty(_LANES, np.uint32)
     left, right = left_bits.view(np.float32), right_bits.view(np.float32)
     lanes = np.empty((4, _LANES), np.float64)
     dots, instructs, thinkings, gaps = lanes[0], lanes[1], lanes[2], lanes[3]
     total = np.zeros(4, np.float64)
+    counts = np.zeros((2, _LANES), np.uint32)
+    equals, opposites = counts[0], counts[1]
+    magnitude, sign = np.uint32(0x7FFFFFFF), np.uint32(31)
+    largest = np.zeros(_LANES, np.float64)
     widen = np.uint32(16)
     for start in range(0, len(instruct), CHUNK_ELEMENTS):
         stop = min(start + CHUNK_ELEMENTS, len(instruct))
@@ -132,7 +146,14 @@ def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, floa
                 left_bits[i] = np.uint32(instruct_part[i]) << widen
                 right_bits[i] = np.uint32(thinking_part[i]) << widen
             for i in range(size):
+                anything = ((left_bits[i] & magnitude) != 0) & ((right_bits[i] & magnitude) != 0)
+                zeros = ((left_bits[i] | right_bits[i]) & magnitude) == 0  # of whatever sign
+                equals[i] += np.uint32((left_bits[i] == right_bits[i]) | zeros)
+                opposites[i] += (left_bits[i] ^ right_bits[i]) >> sign & np.uint32(anything)
+            for i in range(size):
                 x, y = np.float64(left[i]), np.float64(right[i])
+                gap = abs(y - x)
+                largest[i] = gap if gap > largest[i] else largest[i]  # max() is not vectorised
                 dots[i] += x * y
                 instructs[i] += x * x
                 thinkings[i] += y * y
@@ -142,4 +163,7 @@ def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, floa
             for i in range(_LANES):
                 part += lanes[j, i]
             total[j] += part
-    return total[0], total[1], total[2], total[3]
+    most = 0.0
+    for i in range(_LANES):
+        most = max(most, largest[i])
+    return total[0], total[1], total[2], total[3], equals.sum(), opposites.sum(), most

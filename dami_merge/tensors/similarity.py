@@ -5,7 +5,6 @@ drift as it does in float32 (where its cosine comes out above 1).
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +27,19 @@ class Similarity:
         cosine: Cosine similarity; 1 where both are zero, 0 where only one is.
         relative_distance: ‖thinking - instruct‖ / ‖instruct‖; infinite where only instruct is zero.
         norm_ratio: ‖thinking‖ / ‖instruct‖, likewise.
+        identical: Share of elements that are equal; 1 where there are none.
+        sign_agreement: Share of elements whose signs are not opposite; zero opposes nothing.
+        largest_change: Largest |thinking - instruct| of an element, in root mean squares of instruct;
+            infinite where only instruct is zero.
     """
 
     elements: int
     cosine: float
     relative_distance: float
     norm_ratio: float
+    identical: float
+    sign_agreement: float
+    largest_change: float
 
 
 @dataclass(slots=True)
@@ -46,6 +52,9 @@ class Sums:
         instruct: Σ a².
         thinking: Σ b².
         difference: Σ (b-a)².
+        equal: Number of elements with a = b.
+        opposed: Number of elements with a·b < 0.
+        largest: max |b-a|.
     """
 
     elements: int = 0
@@ -53,6 +62,9 @@ class Sums:
     instruct: float = 0.0
     thinking: float = 0.0
     difference: float = 0.0
+    equal: int = 0
+    opposed: int = 0
+    largest: float = 0.0
 
     def __add__(self, other: "Sums") -> "Sums":
         """The sums of both sets of elements together."""
@@ -62,28 +74,35 @@ class Sums:
             self.instruct + other.instruct,
             self.thinking + other.thinking,
             self.difference + other.difference,
+            self.equal + other.equal,
+            self.opposed + other.opposed,
+            max(self.largest, other.largest),
         )
 
     def similarity(self) -> Similarity:
         """What the sums say; the cosine is taken from 1 - cos where that is more exact."""
         norm_instruct, norm_thinking = math.sqrt(self.instruct), math.sqrt(self.thinking)
-        if norm_instruct == 0:
-            both = norm_thinking == 0
-            return Similarity(
-                self.elements,
-                1.0 if both else 0.0,
-                0.0 if both else math.inf,
-                1.0 if both else math.inf,
-            )
-        if norm_thinking == 0:
-            return Similarity(self.elements, 0.0, 1.0, 0.0)
-        gap = self.difference - (norm_instruct - norm_thinking) ** 2
-        cosine = 1 - gap / (2 * norm_instruct * norm_thinking)
+        if norm_instruct == 0 and norm_thinking == 0:
+            cosine, distance, ratio, largest = 1.0, 0.0, 1.0, 0.0
+        elif norm_instruct == 0:
+            cosine, distance, ratio, largest = 0.0, math.inf, math.inf, math.inf
+        else:
+            cosine = 0.0
+            if norm_thinking > 0:
+                gap = self.difference - (norm_instruct - norm_thinking) ** 2
+                cosine = max(-1.0, min(1.0, 1 - gap / (2 * norm_instruct * norm_thinking)))
+            distance = math.sqrt(self.difference) / norm_instruct
+            ratio = norm_thinking / norm_instruct
+            largest = self.largest * math.sqrt(self.elements) / norm_instruct
+        count = max(self.elements, 1)
         return Similarity(
             self.elements,
-            max(-1.0, min(1.0, cosine)),
-            math.sqrt(self.difference) / norm_instruct,
-            norm_thinking / norm_instruct,
+            cosine,
+            distance,
+            ratio,
+            identical=self.equal / count if self.elements else 1.0,
+            sign_agreement=1 - self.opposed / count,
+            largest_change=largest,
         )
 
 
@@ -104,15 +123,10 @@ def _add_chunks(sums: Sums, instruct: Tensor, thinking: Tensor, size: int) -> Su
     left = instruct.to(torch.float64).view(-1, size)
     right = thinking.to(torch.float64).view(-1, size)
     gap = right - left
-    product = torch.empty_like(left)
-    partial = [torch.mul(x, y, out=product).sum(dim=1).tolist() for x, y in _pairs(left, right, gap)]
-    for dot, norm_left, norm_right, norm_gap in zip(*partial, strict=True):
-        sums += Sums(size, dot, norm_left, norm_right, norm_gap)
+    product = left * right
+    dots, opposed = product.sum(dim=1), product.lt(0).sum(dim=1)
+    squares = [torch.mul(side, side, out=product).sum(dim=1) for side in (left, right, gap)]
+    columns = [dots, *squares, gap.eq(0).sum(dim=1), opposed, gap.abs_().amax(dim=1)]
+    for each in zip(*(column.tolist() for column in columns), strict=True):
+        sums += Sums(size, *each)
     return sums
-
-
-def _pairs(left: Tensor, right: Tensor, gap: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    yield left, right
-    yield left, left
-    yield right, right
-    yield gap, gap

@@ -259,6 +259,7 @@ def test_compiled_sums_are_torchs_but_for_the_order_of_addition(count: int) -> N
     right = (left.float() + 0.01 * torch.randn(count, generator=generator)).to(torch.bfloat16)
     found, want = compiled_compare(left, right), compare(left, right)
     assert found.elements == want.elements == count
+    assert (found.equal, found.opposed, found.largest) == (want.equal, want.opposed, want.largest)
     for name in ("dot", "instruct", "thinking", "difference"):
         assert getattr(found, name) == pytest.approx(getattr(want, name), rel=1e-12, abs=1e-12)
 

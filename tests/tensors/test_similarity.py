@@ -1,6 +1,7 @@
 """Sums over pairs of tensors against exact rationals, and what is concluded from them."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.tensors import similarity as module
+from dami_merge.tensors.compiled import compiled_compare
 from dami_merge.tensors.similarity import Similarity, Sums, compare
 
 SUM_ERROR = 1e-12
@@ -90,14 +92,14 @@ def test_a_different_chunk_size_changes_the_sums_by_no_more_than_rounding(
 
 
 def test_sums_add_up_field_by_field() -> None:
-    total = Sums(1, 2.0, 3.0, 4.0, 5.0) + Sums(10, 20.0, 30.0, 40.0, 50.0)
-    assert total == Sums(11, 22.0, 33.0, 44.0, 55.0)
+    total = Sums(1, 2.0, 3.0, 4.0, 5.0, 6, 7, 8.0) + Sums(10, 20.0, 30.0, 40.0, 50.0, 60, 70, 7.0)
+    assert total == Sums(11, 22.0, 33.0, 44.0, 55.0, 66, 77, 8.0), "all are sums but the largest"
     assert Sums() + total == total
 
 
 def test_identical_tensors_have_cosine_one_exactly() -> None:
     left, _ = pair(4, 10_001, 0.0)
-    assert compare(left, left.clone()).similarity() == Similarity(10_001, 1.0, 0.0, 1.0)
+    assert compare(left, left.clone()).similarity() == Similarity(10_001, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0)
 
 
 def test_opposite_tensors_have_cosine_minus_one() -> None:
@@ -106,6 +108,27 @@ def test_opposite_tensors_have_cosine_minus_one() -> None:
     assert found.cosine == -1.0
     assert found.relative_distance == pytest.approx(2.0)
     assert found.norm_ratio == 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("form", [compare, compiled_compare])
+def test_equal_elements_opposite_signs_and_the_largest_change_are_counted(
+    dtype: torch.dtype, form: Callable[[Tensor, Tensor], Sums]
+) -> None:
+    left, right = pair(11, 3 * module.CHUNK_ELEMENTS + 77, 0.5, dtype)
+    right[::5] = left[::5]
+    left[1::7] = 0.0
+    right[2::7] = -0.0
+    right[1::14] = -0.0
+    sums = form(left, right)
+    a, b = left.double(), right.double()
+    assert sums.equal == int((a == b).sum())
+    assert sums.opposed == int((a * b < 0).sum()) > 0
+    assert sums.largest == float((b - a).abs().max())
+    found = sums.similarity()
+    assert found.identical == sums.equal / len(left)
+    assert found.sign_agreement == 1 - sums.opposed / len(left)
+    assert found.largest_change == pytest.approx(sums.largest / float(a.square().mean().sqrt()), rel=1e-12)
 
 
 def test_a_multiple_points_the_same_way() -> None:
@@ -124,10 +147,10 @@ def test_orthogonal_tensors_have_cosine_zero() -> None:
 @pytest.mark.parametrize(
     ("left", "right", "want"),
     [
-        ([0.0, 0.0], [0.0, -0.0], Similarity(2, 1.0, 0.0, 1.0)),
-        ([0.0, 0.0], [1.0, 2.0], Similarity(2, 0.0, math.inf, math.inf)),
-        ([1.0, 2.0], [0.0, 0.0], Similarity(2, 0.0, 1.0, 0.0)),
-        ([], [], Similarity(0, 1.0, 0.0, 1.0)),
+        ([0.0, 0.0], [0.0, -0.0], Similarity(2, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0)),
+        ([0.0, 0.0], [1.0, 2.0], Similarity(2, 0.0, math.inf, math.inf, 0.0, 1.0, math.inf)),
+        ([3.0, 4.0], [0.0, 0.0], Similarity(2, 0.0, 1.0, 0.0, 0.0, 1.0, 4 * math.sqrt(2) / 5)),
+        ([], [], Similarity(0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0)),
     ],
 )
 def test_zero_and_empty_tensors_have_stated_values(
