@@ -12,6 +12,11 @@ BUNDLED_THINKING = "bundled:tiny/thinking"
 _DATA = Path(__file__).parent.parent / "data"
 
 
+def bundled_questions() -> Path:
+    """The bundled pair's questions: JSONL of `id`, `prompt`, `answer` and `group`."""
+    return _DATA / "tiny" / "questions.jsonl"
+
+
 def open_source(spec: str) -> Checkpoint:
     """Read what a model says of itself, wherever it lies.
 

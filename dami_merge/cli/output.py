@@ -1,7 +1,7 @@
 """What commands print: JSON, tables, errors, a progress bar. Results on stdout, the rest on stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -81,6 +81,16 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that is told how many of how many are done; silent where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None  # noqa: ARG005 - the quiet counter
+        return
+    yield lambda done, of: click.echo(f"\r{what} {done} of {of}", err=True, nl=False)
+    click.echo("\r\033[K", err=True, nl=False)
 
 
 class Meter(Protocol):

@@ -1,5 +1,6 @@
 """`dami-merge check-lmc` as it is typed."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.cli.test_grid import run
+from tests.twins import permuted_twin
 
 
 def test_a_connected_pair_exits_with_zero_and_shows_every_layer(pair_folders: tuple[Path, Path]) -> None:
@@ -23,7 +25,6 @@ def test_a_connected_pair_exits_with_zero_and_shows_every_layer(pair_folders: tu
         assert any(line.startswith(name) for line in result.stdout.splitlines()), name
     assert "connected: interpolation should work" in result.stdout
     assert "worst layer " in result.stdout
-    assert "does not say whether the path between them is smooth" in result.stdout
 
 
 def test_every_tensor_is_shown_on_request(pair_folders: tuple[Path, Path]) -> None:
@@ -73,3 +74,59 @@ def test_one_model_is_a_usage_error(pair_folders: tuple[Path, Path]) -> None:
     result = run("check-lmc", pair_folders[0])
     assert result.exit_code == 2
     assert "1 model(s) given" in result.stderr
+
+
+def test_without_texts_it_is_told_which_questions_were_not_asked(pair_folders: tuple[Path, Path]) -> None:
+    output = run("check-lmc", *pair_folders).stdout
+    for question in ("one basin?", "smooth path?", "one way?"):
+        assert any(line.startswith(question) and "not asked" in line for line in output.splitlines())
+    assert json.loads(run("check-lmc", *pair_folders, "--json").stdout)["path"] is None
+
+
+def test_with_texts_the_path_is_walked_and_every_question_answered() -> None:
+    result = run("check-lmc", "--texts", "bundled", "--limit", 20, "--steps", 4)
+    assert result.exit_code == 0
+    for question in ("close weights?", "one basin?", "smooth path?", "one way?"):
+        assert any(line.startswith(question) and " yes " in line for line in result.stdout.splitlines()), (
+            question
+        )
+    value = json.loads(run("check-lmc", "--texts", "bundled", "--limit", 20, "--steps", 4, "--json").stdout)
+    assert [point["lambda"] for point in value["path"]["points"]] == ["0/1", "1/4", "1/2", "3/4", "1/1"]
+    assert [step["from"] for step in value["path"]["steps"]] == ["0/1", "1/4", "1/2", "3/4"]
+    assert value["path"]["same_basin"] is value["path"]["smooth"] is value["path"]["monotone"] is True
+    assert value["path"]["texts"] == 20
+
+
+def test_a_twin_in_another_basin_exits_with_one_whatever_its_cosine(tmp_path: Path) -> None:
+    twin = permuted_twin(tmp_path / "twin")
+    result = run(
+        "check-lmc", "bundled:tiny/instruct", twin, "--texts", "bundled", "--limit", 20, "--threshold", -1
+    )
+    assert result.exit_code == 1
+    assert any(line.startswith("close weights?  yes") for line in result.stdout.splitlines())
+    assert any(line.startswith("one basin?      no") for line in result.stdout.splitlines())
+
+
+def test_csv_has_one_line_for_every_tensor(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "tensors.csv"
+    value = json.loads(run("check-lmc", *pair_folders, "--csv", file, "--json").stdout)
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["tensor"] for row in rows] == [tensor["name"] for tensor in value["tensors"]]
+    for row, tensor in zip(rows, value["tensors"], strict=True):
+        for name, number in tensor["similarity"].items():
+            assert float(row[name]) == number
+        assert row["matrix"] == str(int(tensor["matrix"]))
+
+
+@pytest.mark.parametrize("option", [("--steps", 5), ("--limit", 3)])
+def test_options_of_the_walk_without_texts_are_refused(option: tuple[str, int]) -> None:
+    result = run("check-lmc", *option)
+    assert result.exit_code == 2
+    assert "--texts" in result.stderr
+
+
+def test_texts_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    result = run("check-lmc", "--texts", tmp_path / "no.jsonl")
+    assert result.exit_code == 3
+    assert "no.jsonl: No such file" in result.stderr

@@ -1,0 +1,181 @@
+"""What `dami-merge check-lmc` prints: tables and answers, a JSON value, or a CSV file."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dami_merge.cli.output import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dami_merge.connectivity.path import PathReport
+    from dami_merge.connectivity.report import GroupReport, LmcReport
+    from dami_merge.tensors.similarity import Similarity
+
+_MEANING = {
+    "connected": "interpolation should work",
+    "doubtful": "interpolation may fail: try a few λ before you build a grid",
+    "not connected": "interpolation will most likely give garbage: is it one base?",
+}
+_COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
+
+
+def lmc_value(report: "LmcReport", path: "PathReport | None") -> dict[str, object]:
+    """What was found, as JSON; `path` is null where no texts were given."""
+    return {
+        "connected": report.connected,
+        **asdict(report),
+        "path": None if path is None else _path_value(path),
+    }
+
+
+def _path_value(path: "PathReport") -> dict[str, object]:
+    from dami_merge.grid.manifest import fraction_text
+
+    return {
+        "texts": path.texts,
+        "tokens": path.tokens,
+        "points": [{"lambda": fraction_text(point.lam), "loss": point.loss} for point in path.points],
+        "steps": [
+            {
+                "from": fraction_text(step.start),
+                "to": fraction_text(step.stop),
+                "cosine": list(step.cosine),
+                "cka": list(step.cka),
+            }
+            for step in path.steps
+        ],
+        "barrier": path.barrier,
+        "barrier_above_line": path.barrier_above_line,
+        "barrier_lambda": fraction_text(path.barrier_lam),
+        "abruptness": path.abruptness,
+        "same_basin": path.same_basin,
+        "smooth": path.smooth,
+        "monotone": path.monotone,
+    }
+
+
+def write_csv(report: "LmcReport", path: Path) -> None:
+    """Write one line for every tensor, with a heading."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        facts = list(asdict(report.tensors[0].similarity)) if report.tensors else []
+        lines.writerow(["tensor", "layer", "module", "matrix", *facts])
+        for tensor in report.tensors:
+            values = asdict(tensor.similarity).values()
+            lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
+
+
+def show_lmc(report: "LmcReport", path: "PathReport | None", *, tensors: bool) -> None:
+    """Print what was found as tables on stdout."""
+    out = console()
+    out.print(_group_table("layer", (*report.layers, report.overall)))
+    out.print()
+    out.print(_group_table("module", report.modules))
+    if tensors:
+        out.print()
+        out.print(_tensor_table(report))
+    out.print()
+    color = {"connected": "green", "doubtful": "yellow"}.get(report.verdict, "red")
+    out.print(f"[{color} bold]{report.verdict}[/]: {_MEANING[report.verdict]}")
+    out.print(
+        f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
+        f" {report.threshold:g} is asked for"
+    )
+    out.print()
+    if path is not None:
+        out.print(_point_table(path))
+        out.print()
+    out.print(_answers(report, path))
+    for note in report.notes:
+        out.print(f"note: {note}", markup=False)
+    for problem in report.refusals:
+        out.print(f"`dami-merge grid` would refuse: {problem.message}", markup=False, style="yellow")
+
+
+def _group_table(heading: str, groups: "tuple[GroupReport, ...]") -> "Table":
+    table = _table(heading, *_COLUMNS, "vectors' cosine")
+    for group in groups:
+        vectors = "" if group.vectors is None else f"{group.vectors.cosine:.6f}"
+        table.add_row(group.name, *_cells(group.matrices), vectors)
+    return table
+
+
+def _tensor_table(report: "LmcReport") -> "Table":
+    table = _table("tensor", *_COLUMNS)
+    for tensor in report.tensors:
+        table.add_row(tensor.name, *_cells(tensor.similarity))
+    return table
+
+
+def _table(heading: str, *numbers: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(heading, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(similarity: "Similarity | None") -> tuple[str, ...]:
+    if similarity is None:
+        return ("",) * len(_COLUMNS)
+    return (
+        f"{similarity.cosine:.6f}",
+        f"{similarity.relative_distance:.4g}",
+        f"{similarity.norm_ratio:.4f}",
+        f"{similarity.sign_agreement:.1%}",
+        f"{similarity.identical:.1%}",
+    )
+
+
+def _point_table(path: "PathReport") -> "Table":
+    from dami_merge.lambdas import label
+
+    table = _table("λ", "loss", "least cosine to the λ before", "least CKA")
+    table.add_row(label(path.points[0].lam), f"{path.points[0].loss:.4f}", "", "")
+    for point, step in zip(path.points[1:], path.steps, strict=True):
+        table.add_row(
+            label(point.lam), f"{point.loss:.4f}", f"{min(step.cosine):.6f}", f"{min(step.cka):.6f}"
+        )
+    return table
+
+
+def _answers(report: "LmcReport", path: "PathReport | None") -> "Table":
+    """The questions, which of them were answered, and how."""
+    from rich.table import Table
+
+    from dami_merge.lambdas import label
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    table.add_row(
+        "close weights?", _answer(holds=report.connected), f"worst cosine {report.worst_cosine:.6f}"
+    )
+    if path is None:
+        for question in ("one basin?", "smooth path?", "one way?"):
+            table.add_row(question, "[dim]not asked[/]", "[dim]--texts FILE asks it[/]")
+        return table
+    where = f" at λ = {label(path.barrier_lam)}" if path.barrier_above_line > 0 else ""
+    table.add_row(
+        "one basin?",
+        _answer(holds=path.same_basin),
+        f"the loss rises {max(path.barrier_above_line, 0):.3f} nats above the line between the ends{where}"
+        f" ({path.barrier:.3f} above their mean)",
+    )
+    table.add_row(
+        "smooth path?",
+        _answer(holds=path.smooth),
+        f"the largest step of the hidden states is {path.abruptness:.1f} times the usual one",
+    )
+    first, last = path.points[0].loss, path.points[-1].loss
+    table.add_row("one way?", _answer(holds=path.monotone), f"loss {first:.3f} at λ = 0, {last:.3f} at λ = 1")
+    return table
+
+
+def _answer(*, holds: bool) -> str:
+    return "[green]yes[/]" if holds else "[red]no[/]"

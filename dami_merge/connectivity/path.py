@@ -1,0 +1,297 @@
+"""What the path between two models does to their predictions: loss at every λ, and how far each step goes.
+
+One live model walks from λ = 0 to λ = 1; no checkpoint is written. The loss is the mean negative
+log-likelihood of a token, in nats. The barrier is told by both definitions: Frankle et al. (arXiv 1912.05671)
+take sup E(λ) - mean(E(0), E(1)), which is above zero on a perfectly straight path between unequal ends, so
+the height above the straight line between the ends stands beside it (ours). Continuity of the hidden states,
+layer by layer between neighbouring λ, is ours too: the paper names no metric.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dami_merge.checkpoint.source import open_source
+from dami_merge.connectivity.texts import Text
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.live import LiveModel, load_live
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SAMPLED_TOKENS = 512
+"""Positions whose hidden states are compared, spread over all texts."""
+
+BARRIER = 0.1
+"""Nats above the straight line from which two models count as of different basins. Source: ours; the bundled
+pair has 0.0, the same model with its neurons in another order 1.8."""
+
+ABRUPT = 4.0
+"""Medians that a single step may take before the path counts as abrupt. Source: ours."""
+
+_SMALLEST_STEP = 1e-6
+_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One λ.
+
+    Attributes:
+        lam: Which.
+        loss: Mean negative log-likelihood of a scored token, nats.
+    """
+
+    lam: Fraction
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one λ to the next.
+
+    Attributes:
+        start: λ before.
+        stop: λ after.
+        cosine: For each layer, the embeddings first: mean cosine of a position's two hidden states.
+        cka: Likewise linear CKA (Kornblith et al., arXiv 1905.00414), which no rotation changes.
+    """
+
+    start: Fraction
+    stop: Fraction
+    cosine: tuple[float, ...]
+    cka: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathReport:
+    """What was seen on the way.
+
+    Attributes:
+        texts: Number of texts.
+        tokens: Scored tokens, of all texts together.
+        points: One for each λ, ascending.
+        steps: One between any two neighbours.
+        barrier: max E(λ) - mean(E(0), E(1)), nats.
+        barrier_above_line: max over λ of E(λ) - ((1-λ)·E(0) + λ·E(1)), nats; 0 or less on a path that never
+            rises above the straight line.
+        barrier_lam: Where that is.
+    """
+
+    texts: int
+    tokens: int
+    points: tuple[Point, ...]
+    steps: tuple[Step, ...]
+    barrier: float
+    barrier_above_line: float
+    barrier_lam: Fraction
+
+    @property
+    def same_basin(self) -> bool:
+        """Whether the loss never rises far above the straight line between the ends (`BARRIER`)."""
+        return self.barrier_above_line <= BARRIER
+
+    @property
+    def abruptness(self) -> float:
+        """Largest step of the hidden states in medians of all; a step is 1 - cosine in its worst layer.
+
+        1 where all steps are alike, or too small to be told from rounding.
+        """
+        sizes = [1 - min(step.cosine) for step in self.steps]
+        usual = max(statistics.median(sizes), _SMALLEST_STEP)
+        return max(*sizes, usual) / usual
+
+    @property
+    def smooth(self) -> bool:
+        """Whether no step of the hidden states is far larger than the others (`ABRUPT`)."""
+        return self.abruptness <= ABRUPT
+
+    @property
+    def monotone(self) -> bool:
+        """Whether the loss goes one way only."""
+        losses = [point.loss for point in self.points]
+        pairs = list(itertools.pairwise(losses))
+        return all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
+
+
+def walk(
+    model: "PreTrainedModel",
+    live: LiveModel,
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[Text],
+    lambdas: Sequence[Fraction],
+    *,
+    max_tokens: int = 1024,
+    on_point: Callable[[int, int], None] = lambda _, __: None,
+) -> PathReport:
+    """Measure the path.
+
+    Args:
+        model: What computes; `live` writes its parameters. It is left at the last λ.
+        live: From `load_live`, together with the model.
+        tokenizer: With a chat template if a text has a prompt.
+        texts: At least one.
+        lambdas: Ascending from 0 to 1, both included.
+        max_tokens: Longer texts are cut.
+        on_point: Told how many λ are done, of how many.
+
+    Raises:
+        InputRefused: λ does not run from 0 to 1, a prompt has no template, or nothing is left to score.
+
+    Peak memory: logits of 4096 tokens (0.6 MB each for a vocabulary of 150,000), and two times the hidden
+    states of 512 tokens.
+    """
+    if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
+        raise _refused("a path has both ends: give λ from 0 to 1, ascending")
+    encoded = [_encoded(tokenizer, text, max_tokens) for text in texts]
+    scored = sum(len(ids) - first for ids, first in encoded)
+    if not scored:
+        raise _refused("the texts hold no token to score", "a text needs two tokens at least")
+    points: list[Point] = []
+    steps: list[Step] = []
+    before: list[Tensor] = []
+    for number, lam in enumerate(lambdas, 1):
+        live.set_lambda(lam)
+        loss, states = _measured(model, encoded)
+        if before:
+            compared = [_alike(*layers) for layers in zip(before, states, strict=True)]
+            steps.append(Step(points[-1].lam, lam, *zip(*compared, strict=True)))
+        points.append(Point(lam, loss / scored))
+        before = states
+        on_point(number, len(lambdas))
+    first, last = points[0].loss, points[-1].loss
+    above = [(p.loss - float(1 - p.lam) * first - float(p.lam) * last, p.lam) for p in points]
+    highest, where = max(above, key=lambda pair: pair[0])
+    return PathReport(
+        texts=len(texts),
+        tokens=scored,
+        points=tuple(points),
+        steps=tuple(steps),
+        barrier=max(point.loss for point in points) - (first + last) / 2,
+        barrier_above_line=highest,
+        barrier_lam=where,
+    )
+
+
+def walk_pair(
+    instruct: str,
+    thinking: str,
+    texts: Sequence[Text],
+    lambdas: Sequence[Fraction],
+    *,
+    device: str = "auto",
+    on_point: Callable[[int, int], None] = lambda _, __: None,
+) -> PathReport:
+    """Load a pair with its Thinking side's tokenizer, and `walk`.
+
+    Args:
+        instruct: Folder, Hub id, or `bundled:tiny/instruct`.
+        thinking: Likewise.
+        texts: At least one.
+        lambdas: Ascending from 0 to 1.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        on_point: Told how many λ are done, of how many.
+
+    Raises:
+        DamiMergeError: What `load_live` and `walk` raise.
+
+    Peak memory: three models on the device, and what `walk` needs.
+    """
+    model, live = load_live(instruct, thinking, device=device)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(open_source(thinking).root)
+    return walk(model, live, tokenizer, texts, lambdas, on_point=on_point)
+
+
+def linear_cka(left: Tensor, right: Tensor) -> float:
+    """Linear centred kernel alignment of two sets of states of the same positions.
+
+    Args:
+        left: Shape [n, d], any float dtype.
+        right: Shape [n, e].
+
+    Returns:
+        In [0, 1]; 1 where both sets do not vary, 0 where one does not.
+    """
+    left, right = (side.double() - side.double().mean(dim=0) for side in (left, right))
+    own = [float(torch.linalg.matrix_norm(side @ side.T)) for side in (left, right)]
+    if min(own) == 0:
+        return 1.0 if max(own) == 0 else 0.0
+    shared = float(((left @ left.T) * (right @ right.T)).sum())
+    return max(0.0, min(1.0, shared / (own[0] * own[1])))
+
+
+def _encoded(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: int) -> tuple[list[int], int]:
+    """Token ids, and the first that is scored; a text's very first token follows nothing and is not."""
+    if not text.prompt:
+        ids: list[int] = tokenizer(text.scored)["input_ids"]
+        return ids[:max_tokens], min(1, len(ids))
+    if tokenizer.chat_template is None:
+        raise _refused("a text has a prompt, and the tokenizer has no chat template", 'use {"text": …}')
+    turn = [{"role": "user", "content": text.prompt}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    prompt: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    answer: list[int] = tokenizer(text.scored, add_special_tokens=False)["input_ids"] if text.scored else []
+    whole = (prompt + answer)[:max_tokens]
+    return whole, min(len(prompt) if answer else 1, len(whole))
+
+
+def _measured(
+    model: "PreTrainedModel", encoded: Sequence[tuple[list[int], int]]
+) -> tuple[float, list[Tensor]]:
+    """Summed loss of the scored tokens, and for each layer the sampled hidden states, shape [m, d]."""
+    total = sum(len(ids) for ids, _ in encoded)
+    stride = max(1, total // SAMPLED_TOKENS)
+    loss = 0.0
+    kept: list[list[Tensor]] = []
+    with torch.inference_mode():
+        for batch in _batches(encoded):
+            ids, mask, scored = _padded(batch, model.device)
+            out: Any = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+            logits = out.logits[:, :-1].float()
+            each = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+            loss += float((each.double() * scored[:, 1:]).sum())
+            places = mask.bool().flatten().nonzero()[::stride, 0]
+            kept.append([states.flatten(0, 1)[places].float() for states in out.hidden_states])
+    return loss, [torch.cat(layer)[:SAMPLED_TOKENS] for layer in zip(*kept, strict=True)]
+
+
+def _batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:
+    """In their order, so that the same positions are sampled at every λ."""
+    batch: list[tuple[list[int], int]] = []
+    for each in encoded:
+        longest = max(len(ids) for ids, _ in [*batch, each])
+        if batch and longest * (len(batch) + 1) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(each)
+    yield batch
+
+
+def _padded(batch: Sequence[tuple[list[int], int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, attention mask, and which tokens are scored, each of shape [texts, longest], padded at the end."""
+    longest = max(len(ids) for ids, _ in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    mask, scored = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, (tokens, first) in enumerate(batch):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+        scored[row, first : len(tokens)] = 1
+    return ids.to(device), mask.to(device), scored.to(device)
+
+
+def _alike(before: Tensor, after: Tensor) -> tuple[float, float]:
+    cosine = functional.cosine_similarity(before.double(), after.double(), dim=1).mean()
+    return float(cosine), linear_cka(before, after)
+
+
+def _refused(message: str, hint: str = "") -> InputRefused:
+    return InputRefused([Problem("path", message, hint)])
