@@ -12,6 +12,7 @@ from dami_merge.errors import UsageError
 
 if TYPE_CHECKING:
     from dami_merge.checkpoint.folder import Checkpoint
+    from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport
 
@@ -37,6 +38,11 @@ BUNDLED_TEXTS = "bundled"
 @click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for --texts."
 )
+@click.option(
+    "--difference",
+    is_flag=True,
+    help="Also whether the difference survives rounding, and of how few directions it is made (a sample).",
+)
 @click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and modules.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
 @json_option
@@ -48,6 +54,7 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     steps: int | None,
     limit: int | None,
     device: str,
+    difference: bool,
     tensors: bool,
     csv: Path | None,
     as_json: bool,
@@ -74,12 +81,13 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     both = open_both(instruct, thinking)
     report = _compare(both, threshold)
     path = None if texts is None else _walk((instruct, thinking), texts, steps or 10, limit, device)
+    sample = _examine(both) if difference else None
     if csv is not None:
         write_csv(report, csv)
     if as_json:
-        show_json(lmc_value(report, path))
+        show_json(lmc_value(report, path, sample))
     else:
-        show_lmc(report, path, tensors=tensors)
+        show_lmc(report, path, sample, tensors=tensors)
     if not report.connected or (path is not None and not (path.same_basin and path.smooth)):
         click.get_current_context().exit(1)
 
@@ -98,6 +106,12 @@ def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float) -> "LmcRep
             safe_point()
 
         return check(*both, threshold=threshold, on_bytes=on_bytes)
+
+
+def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
+    from dami_merge.connectivity.difference import examine_difference
+
+    return examine_difference(*both)
 
 
 def _walk(names: tuple[str, str], texts: str, steps: int, limit: int | None, device: str) -> "PathReport":

@@ -10,6 +10,7 @@ from dami_merge.cli.output import console
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import GroupReport, LmcReport
     from dami_merge.tensors.similarity import Similarity
@@ -22,12 +23,37 @@ _MEANING = {
 _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
-def lmc_value(report: "LmcReport", path: "PathReport | None") -> dict[str, object]:
-    """What was found, as JSON; `path` is null where no texts were given."""
+def lmc_value(
+    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
+) -> dict[str, object]:
+    """What was found, as JSON; `path` and `difference` are null where they were not asked for."""
     return {
         "connected": report.connected,
         **asdict(report),
         "path": None if path is None else _path_value(path),
+        "difference": None if difference is None else _difference_value(difference),
+    }
+
+
+def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
+    from dami_merge.connectivity.difference import RANKS
+    from dami_merge.grid.manifest import fraction_text
+
+    return {
+        "sampled_elements": difference.sampled_elements,
+        "survival": [
+            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
+            for each in difference.survival
+        ],
+        "spectra": [
+            {
+                "tensor": each.tensor,
+                "module": each.module,
+                "shape": list(each.shape),
+                "energy": {str(rank): share for rank, share in zip(RANKS, each.energy, strict=True)},
+            }
+            for each in difference.spectra
+        ],
     }
 
 
@@ -68,7 +94,9 @@ def write_csv(report: "LmcReport", path: Path) -> None:
             lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
 
 
-def show_lmc(report: "LmcReport", path: "PathReport | None", *, tensors: bool) -> None:
+def show_lmc(
+    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None", *, tensors: bool
+) -> None:
     """Print what was found as tables on stdout."""
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
@@ -85,6 +113,12 @@ def show_lmc(report: "LmcReport", path: "PathReport | None", *, tensors: bool) -
         f" {report.threshold:g} is asked for"
     )
     out.print()
+    if difference is not None:
+        out.print(_spectrum_table(difference))
+        out.print()
+        for line in _survival_lines(difference):
+            out.print(line)
+        out.print()
     if path is not None:
         out.print(_point_table(path))
         out.print()
@@ -130,6 +164,27 @@ def _cells(similarity: "Similarity | None") -> tuple[str, ...]:
         f"{similarity.sign_agreement:.1%}",
         f"{similarity.identical:.1%}",
     )
+
+
+def _spectrum_table(difference: "DifferenceReport") -> "Table":
+    from dami_merge.connectivity.difference import RANKS
+
+    table = _table("difference of", *(f"rank {rank}" for rank in RANKS))
+    for each in difference.spectra:
+        table.add_row(each.tensor, *(f"{share:.1%}" for share in each.energy))
+    return table
+
+
+def _survival_lines(difference: "DifferenceReport") -> list[str]:
+    from dami_merge.lambdas import label
+
+    if not difference.survival:
+        return ["no sampled element differs"]
+    return [
+        f"at λ = {label(each.lam)} rounding keeps {each.kept:.1%} of the difference"
+        f" and adds {each.noise:.1%} of noise"
+        for each in difference.survival
+    ]
 
 
 def _point_table(path: "PathReport") -> "Table":
