@@ -43,6 +43,7 @@ BUNDLED_TEXTS = "bundled"
     is_flag=True,
     help="Also whether the difference survives rounding, and of how few directions it is made (a sample).",
 )
+@click.option("--heat", is_flag=True, help="Print the cosine of every layer by every kind of module.")
 @click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and modules.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
 @json_option
@@ -55,6 +56,7 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     limit: int | None,
     device: str,
     difference: bool,
+    heat: bool,
     tensors: bool,
     csv: Path | None,
     as_json: bool,
@@ -87,7 +89,7 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     if as_json:
         show_json(lmc_value(report, path, sample))
     else:
-        show_lmc(report, path, sample, tensors=tensors)
+        show_lmc(report, path, sample, heat=heat, tensors=tensors)
     if not report.connected or (path is not None and not (path.same_basin and path.smooth)):
         click.get_current_context().exit(1)
 

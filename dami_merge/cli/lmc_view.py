@@ -20,6 +20,15 @@ _MEANING = {
     "doubtful": "interpolation may fail: try a few λ before you build a grid",
     "not connected": "interpolation will most likely give garbage: is it one base?",
 }
+_SHADES = (
+    (0.9999, "·", "bright_green"),
+    (0.999, "░", "green"),
+    (0.99, "▒", "yellow"),
+    (0.95, "▓", "dark_orange"),
+)
+"""From which cosine, as which character, in which colour; anything below is the last."""
+
+_DARKEST = ("█", "red")
 _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
@@ -95,17 +104,26 @@ def write_csv(report: "LmcReport", path: Path) -> None:
 
 
 def show_lmc(
-    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None", *, tensors: bool
+    report: "LmcReport",
+    path: "PathReport | None",
+    difference: "DifferenceReport | None",
+    *,
+    heat: bool,
+    tensors: bool,
 ) -> None:
     """Print what was found as tables on stdout."""
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
     out.print()
     out.print(_group_table("module", report.modules))
+    if heat:
+        out.print()
+        out.print(_heat_table(report))
     if tensors:
         out.print()
         out.print(_tensor_table(report))
     out.print()
+    out.print(_strip(report))
     color = {"connected": "green", "doubtful": "yellow"}.get(report.verdict, "red")
     out.print(f"[{color} bold]{report.verdict}[/]: {_MEANING[report.verdict]}")
     out.print(
@@ -164,6 +182,30 @@ def _cells(similarity: "Similarity | None") -> tuple[str, ...]:
         f"{similarity.sign_agreement:.1%}",
         f"{similarity.identical:.1%}",
     )
+
+
+def _shade(cosine: float) -> tuple[str, str]:
+    """A character, so that it can be read without colour, and a colour."""
+    return next(((mark, colour) for least, mark, colour in _SHADES if cosine >= least), _DARKEST)
+
+
+def _strip(report: "LmcReport") -> str:
+    """The matrices of every layer, a character each."""
+    shades = [_shade(layer.matrices.cosine) for layer in report.layers if layer.matrices is not None]
+    marks = "".join(f"[{colour}]{mark}[/]" for mark, colour in shades)
+    legend = "  ".join(f"{mark} {least:g}" for least, mark, _ in _SHADES)
+    return f"layers  {marks}  [dim]{legend}  {_DARKEST[0]} below[/]"
+
+
+def _heat_table(report: "LmcReport") -> "Table":
+    """Cosines of the matrices, layers by kinds of modules."""
+    modules = list(dict.fromkeys(cell.module for cell in report.cells))
+    table = _table("layer", *modules)
+    found = {(cell.layer, cell.module): cell.similarity.cosine for cell in report.cells}
+    for layer in dict.fromkeys(cell.layer for cell in report.cells):
+        cosines = [found.get((layer, module)) for module in modules]
+        table.add_row(layer, *("" if c is None else f"[{_shade(c)[1]}]{c:.4f}[/]" for c in cosines))
+    return table
 
 
 def _spectrum_table(difference: "DifferenceReport") -> "Table":

@@ -73,6 +73,21 @@ class GroupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CellReport:
+    """The matrices of one kind of module in one layer: a cell of the heat map.
+
+    Attributes:
+        layer: As in `TensorReport`.
+        module: Likewise.
+        similarity: Of all of them as one long vector.
+    """
+
+    layer: str
+    module: str
+    similarity: Similarity
+
+
+@dataclass(frozen=True, slots=True)
 class LmcReport:
     """What a check of mode connectivity found.
 
@@ -86,6 +101,7 @@ class LmcReport:
         overall: All tensors.
         layers: In natural order.
         modules: By name.
+        cells: Layers by kinds of modules, in natural order.
         tensors: In natural order.
         identical_tensors: How many float tensors are equal in both.
         skipped: Integer tensors, which were not compared.
@@ -102,6 +118,7 @@ class LmcReport:
     overall: GroupReport
     layers: tuple[GroupReport, ...]
     modules: tuple[GroupReport, ...]
+    cells: tuple[CellReport, ...]
     tensors: tuple[TensorReport, ...]
     identical_tensors: int
     skipped: tuple[str, ...]
@@ -163,6 +180,7 @@ def check_lmc(
         overall=_groups(tensors, sums, lambda _: "all")[0],
         layers=layers,
         modules=tuple(sorted(_groups(tensors, sums, lambda t: t.module), key=lambda g: g.name)),
+        cells=_cells(tensors, sums),
         tensors=tensors,
         identical_tensors=sum(total.difference == 0 for total in sums.values()),
         skipped=tuple(sorted(shapes.keys() - sums.keys())),
@@ -303,6 +321,15 @@ def _groups(
         )
         for name in order
     )
+
+
+def _cells(tensors: Iterable[TensorReport], sums: Mapping[str, Sums]) -> tuple[CellReport, ...]:
+    total: dict[tuple[str, str], Sums] = {}
+    for tensor in tensors:
+        if tensor.matrix:
+            place = tensor.layer, tensor.module
+            total[place] = total.get(place, Sums()) + sums[tensor.name]
+    return tuple(CellReport(*place, each.similarity()) for place, each in total.items())
 
 
 def _worst(layers: Iterable[GroupReport]) -> tuple[str, float]:

@@ -148,3 +148,35 @@ def test_a_model_and_itself_differ_nowhere() -> None:
     output = run("check-lmc", "bundled:tiny/instruct", "bundled:tiny/instruct", "--difference").stdout
     assert "no sampled element differs" in output
     assert any(line.startswith("all ") and "100.0%" in line for line in output.splitlines())
+
+
+def test_the_heat_map_has_every_layer_by_every_kind_of_module(pair_folders: tuple[Path, Path]) -> None:
+    lines = run("check-lmc", *pair_folders, "--heat").stdout.splitlines()
+    (heading,) = (line for line in lines if line.startswith("layer ") and "mlp.up_proj" in line)
+    assert "self_attn.q_proj" in heading
+    cells = json.loads(run("check-lmc", *pair_folders, "--json").stdout)["cells"]
+    assert {(cell["layer"], cell["module"]) for cell in cells} >= {
+        ("model.layers.0", "mlp.up_proj"),
+        ("model.layers.1", "self_attn.q_proj"),
+    }
+    for cell in cells:
+        assert any(
+            line.startswith(cell["layer"] + " ") and f"{cell['similarity']['cosine']:.4f}" in line
+            for line in lines
+        ), cell
+
+
+def test_a_strip_shows_where_the_broken_layer_is(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    other = near(tensors, noise=1e-4)
+    broken = "model.layers.1.mlp.up_proj.weight"
+    other[broken] = -other[broken]
+    write_checkpoint(tmp_path / "a", tensors)
+    write_checkpoint(tmp_path / "b", other)
+    result = run("check-lmc", tmp_path / "a", tmp_path / "b")
+    (strip,) = (line for line in result.stdout.splitlines() if line.startswith("layers  "))
+    marks = strip.split()[1]
+    layers = [line.split()[0] for line in result.stdout.splitlines()[1:5]]
+    assert result.exit_code == 1
+    assert [layer for layer, mark in zip(layers, marks, strict=True) if mark == "█"] == ["model.layers.1"]
+    assert "worst layer model.layers.1" in result.stdout
