@@ -8,7 +8,7 @@ import click
 from dami_merge.cli.interrupt import interruptible
 from dami_merge.cli.lmc_view import lmc_value, show_lmc, write_csv
 from dami_merge.cli.output import counter, json_option, meter, show_json
-from dami_merge.errors import UsageError
+from dami_merge.errors import DamiMergeError, UsageError
 
 if TYPE_CHECKING:
     from dami_merge.checkpoint.folder import Checkpoint
@@ -82,7 +82,12 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     instruct, thinking = models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)
     both = open_both(instruct, thinking)
     report = _compare(both, threshold)
-    path = None if texts is None else _walk((instruct, thinking), texts, steps or 10, limit, device)
+    try:
+        path = None if texts is None else _walk((instruct, thinking), texts, steps or 10, limit, device)
+    except DamiMergeError:
+        if not as_json:
+            show_lmc(report, None, None, heat=heat, tensors=tensors)  # what was found is not lost
+        raise
     sample = _examine(both) if difference else None
     if csv is not None:
         write_csv(report, csv)

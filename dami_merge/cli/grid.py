@@ -59,7 +59,7 @@ DTYPES = ("bfloat16", "float16", "float32", "float64")
     "--device",
     default="auto",
     show_default=True,
-    help="auto, cpu, cuda, cuda:1 or mps; the bits are the same.",
+    help="auto, cpu, cuda (all of them), cuda:0,cuda:2 or mps; the bits are the same.",
 )
 @click.option(
     "--block-size",

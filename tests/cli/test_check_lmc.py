@@ -180,3 +180,14 @@ def test_a_strip_shows_where_the_broken_layer_is(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert [layer for layer, mark in zip(layers, marks, strict=True) if mark == "█"] == ["model.layers.1"]
     assert "worst layer model.layers.1" in result.stdout
+
+
+def test_a_path_that_cannot_be_walked_loses_nothing_of_the_comparison(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    write_checkpoint(tmp_path / "a", tensors)
+    write_checkpoint(tmp_path / "b", near(tensors), config={**CONFIG, "rope_theta": 1e6})
+    result = run("check-lmc", tmp_path / "a", tmp_path / "b", "--texts", "bundled")
+    assert result.exit_code == 3
+    assert "connected: interpolation should work" in result.stdout
+    assert "not asked" in result.stdout
+    assert "rope_theta" in result.stderr
