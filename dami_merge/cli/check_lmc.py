@@ -33,7 +33,12 @@ BUNDLED_TEXTS = "bundled"
     metavar="FILE",
     help="JSONL of texts to walk the path with, or `bundled`; without, only the weights are compared.",
 )
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Walk over N+1 λ.  [default: 10]")
+@click.option(
+    "--steps",
+    type=click.IntRange(4),
+    metavar="N",
+    help="Walk over N+1 λ, five at least: fewer cannot tell a large step from a usual one.  [default: 10]",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N texts.  [default: all]")
 @click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for --texts."

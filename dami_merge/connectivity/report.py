@@ -214,7 +214,7 @@ def _stream(instruct: Checkpoint, thinking: Checkpoint, on_bytes: Callable[[int]
     names = sorted((n for n in left if left[n][1].dtype in FLOATS), key=natural_key)
     batches = _batches(task for name in names for task in _tasks(left[name][1]))
     total = {name: Sums() for name in names}
-    _, compare = fastest_compare(input_bytes=weight_bytes(instruct, thinking))
+    compare = fastest_compare(input_bytes=weight_bytes(instruct, thinking))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

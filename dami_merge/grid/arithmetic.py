@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dami_merge.errors import DeviceUnfit
 from dami_merge.tensors.interpolate import Interpolate
 
 Answer = Callable[[], bool]
@@ -108,12 +109,15 @@ class OnAccelerator:
             device: CUDA, mps, or the CPU, where everything happens at once.
             buffers: The memory that all work will lie in; must outlive this.
             slots: Number of streams.
+
+        Raises:
+            DeviceUnfit: CUDA may not lock the buffers' pages.
         """
         self._interpolate = interpolate
         self._device = device
         self._cuda = device.type == "cuda"
         self._streams = (
-            [torch.cuda.Stream(device) for _ in range(slots)]  # type: ignore[no-untyped-call]
+            [torch.cuda.Stream(device) for _ in range(slots)]  # type: ignore[no-untyped-call]  # in torch
             if self._cuda
             else []
         )
@@ -149,7 +153,7 @@ class OnAccelerator:
         for stream in self._streams:
             stream.synchronize()
         for address in self._locked:
-            torch.cuda.cudart().cudaHostUnregister(address)  # type: ignore[no-untyped-call]
+            torch.cuda.cudart().cudaHostUnregister(address)  # type: ignore[no-untyped-call]  # in torch
         self._locked.clear()
 
     def _stream(self, slot: int) -> AbstractContextManager[object]:
@@ -168,7 +172,12 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def _lock_pages(buffer: memoryview) -> int:
-    """Let the device read and write host memory by itself; where it may not, copies only wait."""
+    """Let the device read and write host memory by itself."""
     address = addressof(c_char.from_buffer(buffer))
-    torch.cuda.cudart().cudaHostRegister(address, len(buffer), 0)  # type: ignore[no-untyped-call]
+    runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]  # in torch
+    if runtime.cudaHostRegister(address, len(buffer), 0) != runtime.cudaError.success:
+        raise DeviceUnfit(
+            f"{len(buffer)} bytes of memory cannot be locked for the GPU",
+            hint="raise the limit of locked memory (ulimit -l), take a smaller --block-size, or --device cpu",
+        )
     return address

@@ -30,9 +30,9 @@ from dami_merge.grid.manifest import (
     fraction_text,
     write_grid,
 )
-from dami_merge.grid.materialize import Waits
 from dami_merge.grid.output import Output, Receipt, opened, require_space
 from dami_merge.grid.plan import GridPlan, ShardJob, config_bytes, index_bytes, inventory_digest
+from dami_merge.grid.slots import Waits
 from dami_merge.lambdas import folder_name
 
 

@@ -11,9 +11,10 @@ import torch
 
 from dami_merge.grid.arithmetic import one_torch_thread
 from dami_merge.grid.device import cpu_workers, prove
-from dami_merge.grid.materialize import Materializer, Waits
+from dami_merge.grid.materialize import Materializer
 from dami_merge.grid.output import Receipt
 from dami_merge.grid.plan import GridPlan, ShardJob
+from dami_merge.grid.slots import Waits
 from dami_merge.tensors.kernels import Kernel, becoming_fastest
 
 Advance = Callable[[ShardJob, int], None]
@@ -76,7 +77,7 @@ class Shards:
         """
         left = _Shared(shards)
         if len(self.devices) == 1:
-            self._work(plan, self.devices[0], left, folders, advance, keep)
+            self._count(self._work(plan, self.devices[0], left, folders, advance, keep))
             return
         lock = threading.Lock()
 
@@ -88,16 +89,21 @@ class Shards:
             with lock:
                 keep(receipt)
 
-        def work(device: torch.device) -> None:
+        def work(device: torch.device) -> Materializer:
             try:
-                self._work(plan, device, left, folders, advance_alone, keep_alone)
+                return self._work(plan, device, left, folders, advance_alone, keep_alone)
             except BaseException:
                 left.stop()
                 raise
 
         with one_torch_thread(), ThreadPoolExecutor(len(self.devices)) as pool:
             for done in [pool.submit(work, device) for device in self.devices]:
-                done.result()
+                self._count(done.result())
+
+    def _count(self, finished: Materializer) -> None:
+        self.direct &= finished.direct
+        self.shared += finished.shared
+        self.waits += finished.waits
 
     def _work(
         self,
@@ -107,7 +113,7 @@ class Shards:
         folders: Sequence[Path],
         advance: Advance,
         keep: Callable[[Receipt], None],
-    ) -> None:
+    ) -> Materializer:
         """Take shards until none is left; while one is made durable the next is streamed."""
         with Materializer(plan, device, workers=cpu_workers(), kernel=self._kernel) as materializer:
             last: Future[Receipt] | None = None
@@ -118,9 +124,7 @@ class Shards:
                 last = begun
             if last is not None:
                 last.result()
-            self.direct &= materializer.direct
-            self.shared += materializer.shared
-            self.waits += materializer.waits
+        return materializer
 
 
 class _Shared:

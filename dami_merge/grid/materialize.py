@@ -4,13 +4,10 @@ Peak memory is `SLOTS` blocks of both inputs and of every λ's output, whatever 
 The library neither prints nor logs; the caller passes a callback that is told the bytes as they are done.
 """
 
-import mmap
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,12 +16,14 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.header import ITEM_BYTES
-from dami_merge.errors import InputRefused, Problem
+from dami_merge.errors import InputRefused
 from dami_merge.files import Digest
-from dami_merge.grid.arithmetic import Answer, Arithmetic, OnAccelerator, OnCores, Work, one_torch_thread
+from dami_merge.grid.arithmetic import Arithmetic, OnAccelerator, OnCores, Work, one_torch_thread
 from dami_merge.grid.blocks import Block, Run, blocks
 from dami_merge.grid.output import Receipt, Written
 from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
+from dami_merge.grid.refusals import require_finite, unequal
+from dami_merge.grid.slots import Slot, Waits, new_slot, nothing
 from dami_merge.lambdas import folder_name
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import TORCH, Kernel
@@ -35,59 +34,6 @@ Advance = Callable[[int], None]
 """Told the output bytes of each block, all λ together, when it has been handed to the writers."""
 
 _MAX_WRITERS = 4
-
-
-@dataclass(slots=True)
-class Waits:
-    """What the steps of a run waited for; the largest is what bounds it.
-
-    Attributes:
-        reading_s: For blocks to be read and digested.
-        computing_s: For the arithmetic, with the copies to and from an accelerator.
-        writing_s: For buffers to be written and digested.
-    """
-
-    reading_s: float = 0.0
-    computing_s: float = 0.0
-    writing_s: float = 0.0
-
-    def __add__(self, other: "Waits") -> "Waits":
-        """Of two runs."""
-        return Waits(
-            self.reading_s + other.reading_s,
-            self.computing_s + other.computing_s,
-            self.writing_s + other.writing_s,
-        )
-
-    @contextmanager
-    def counted(self, what: str) -> Iterator[None]:
-        """Add the time of a `with` block to one of the three."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            setattr(self, what, getattr(self, what) + time.monotonic() - began)
-
-
-@dataclass(slots=True)
-class _Slot:
-    """Reused buffers of one block, and what still uses them."""
-
-    number: int
-    instruct: memoryview
-    thinking: memoryview
-    out: memoryview
-    computed: Callable[[], None]
-    writes: list[Future[None]] = field(default_factory=list)
-
-    def wait(self, waits: Waits) -> None:
-        """Block until nothing uses this slot any more; an error of what used it is raised here."""
-        with waits.counted("computing_s"):
-            self.computed()
-        with waits.counted("writing_s"):
-            for write in self.writes:
-                write.result()
-        self.writes.clear()
 
 
 class Materializer:
@@ -119,7 +65,10 @@ class Materializer:
         self._device = device
         self._workers = workers
         self._kernel = kernel
-        self._slots = [_slot(plan, number) for number in range(SLOTS)]
+        self._slots = [
+            new_slot(number, block_bytes=plan.block_bytes, lambdas=len(plan.lambdas))
+            for number in range(SLOTS)
+        ]
         self._stack = ExitStack()
         self.direct = True
         self.shared = 0
@@ -225,7 +174,7 @@ class Materializer:
                 if not write.cancelled():
                     write.exception()
             slot.writes.clear()
-            slot.computed = _nothing
+            slot.computed = nothing
 
     def _stream(
         self,
@@ -239,7 +188,7 @@ class Materializer:
             writer.write(shard.header[:pages])
         advance(pages * len(writers))
         free = deque(self._slots)
-        reading: deque[tuple[_Slot, Block, Future[None]]] = deque()
+        reading: deque[tuple[Slot, Block, Future[None]]] = deque()
         source = blocks(shard, self._plan.block_bytes)
         block = next(source, None)
         while block is not None or reading:
@@ -263,7 +212,7 @@ class Materializer:
         for slot in self._slots:
             slot.wait(self.waits)
 
-    def _fill(self, slot: _Slot, block: Block, digests: tuple[Digest, Digest]) -> None:
+    def _fill(self, slot: Slot, block: Block, digests: tuple[Digest, Digest]) -> None:
         sides: tuple[tuple[list[Read], memoryview], ...] = (
             (block.instruct, slot.instruct),
             (block.thinking, slot.thinking),
@@ -273,7 +222,7 @@ class Materializer:
             for read in reads:
                 digest.update(reader.read(read, buffer))
 
-    def _compute_block(self, shard: ShardJob, slot: _Slot, block: Block) -> None:
+    def _compute_block(self, shard: ShardJob, slot: Slot, block: Block) -> None:
         for number in range(len(self._plan.lambdas) if block.lead else 0):
             start = number * self._plan.block_bytes
             slot.out[start : start + len(block.lead)] = block.lead
@@ -285,23 +234,23 @@ class Materializer:
                 work.append((run, self._work(slot, block, run)))
         look = not self._plan.recipe.allow_nonfinite
         finite = self._arithmetic.start(slot.number, [each for _, each in work], look=look)
-        slot.computed = partial(_require_finite, finite, shard, block, work)
+        slot.computed = partial(require_finite, finite, shard, block, work)
 
-    def _copy_equal(self, shard: ShardJob, slot: _Slot, block: Block, run: Run) -> None:
+    def _copy_equal(self, shard: ShardJob, slot: Slot, block: Block, run: Run) -> None:
         size = run.elements * ITEM_BYTES[run.dtype]
         left = slot.instruct[run.instruct_at : run.instruct_at + size]
         if left != slot.thinking[run.thinking_at : run.thinking_at + size]:
-            raise InputRefused([_unequal(shard, slot, block, run)])
+            raise InputRefused([unequal(shard, slot, block, run)])
         for number in range(len(self._plan.lambdas)):
             start = number * self._plan.block_bytes + run.out_at
             slot.out[start : start + size] = left
 
-    def _work(self, slot: _Slot, block: Block, run: Run) -> Work:
+    def _work(self, slot: Slot, block: Block, run: Run) -> Work:
         left = _tensor(slot.instruct, run.instruct_at, run.instruct_dtype, run.elements)
         right = _tensor(slot.thinking, run.thinking_at, run.thinking_dtype, run.elements)
         return Work(left, right, *self._targets(slot, block, run))
 
-    def _targets(self, slot: _Slot, block: Block, run: Run) -> tuple[Sequence[Fraction], Tensor]:
+    def _targets(self, slot: Slot, block: Block, run: Run) -> tuple[Sequence[Fraction], Tensor]:
         """The λ that must be computed, and a tensor over their output rows; see `_result`."""
         lambdas = self._plan.lambdas
         first = int(lambdas[0] == 0 and block.instruct_is_output)
@@ -314,7 +263,7 @@ class Materializer:
         flat = _tensor(slot.out, start, run.dtype, (rows - 1) * stride + run.elements)
         return lambdas[first:last], flat.as_strided((rows, run.elements), (stride, 1))
 
-    def _result(self, slot: _Slot, block: Block, number: int) -> memoryview:
+    def _result(self, slot: Slot, block: Block, number: int) -> memoryview:
         """Where one λ's bytes of a block lie: an endpoint's where they were read, if nothing changes."""
         lam = self._plan.lambdas[number]
         if lam == 0 and block.instruct_is_output:
@@ -330,28 +279,6 @@ def _write(computed: Callable[[], None], writer: Writer, data: memoryview) -> No
     writer.write(data)
 
 
-def _nothing() -> None:
-    pass
-
-
-def _slot(plan: GridPlan, number: int) -> _Slot:
-    return _Slot(
-        number,
-        _buffer(plan.block_bytes),
-        _buffer(plan.block_bytes),
-        _buffer(plan.block_bytes * len(plan.lambdas)),
-        _nothing,
-    )
-
-
-def _buffer(size_bytes: int) -> memoryview:
-    """Page-aligned, zeroed memory that is given back to the system when the last view is gone."""
-    memory = mmap.mmap(-1, size_bytes)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # fewer page faults; a wish, not a need
-    return memoryview(memory)
-
-
 def _tensor(buffer: memoryview, position: int, dtype: str, elements: int) -> Tensor:
     return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[dtype], count=elements, offset=position)
 
@@ -360,42 +287,3 @@ def _pool(stack: ExitStack, threads: int) -> ThreadPoolExecutor:
     pool = ThreadPoolExecutor(threads)
     stack.callback(pool.shutdown, wait=True, cancel_futures=True)
     return pool
-
-
-def _name_at(shard: ShardJob, position: int) -> str:
-    """The tensor that holds a byte of the output file."""
-    return next(job.name for job in reversed(shard.tensors) if job.start <= position)
-
-
-def _unequal(shard: ShardJob, slot: _Slot, block: Block, run: Run) -> Problem:
-    item = ITEM_BYTES[run.dtype]
-    for element in range(run.elements):
-        left = slot.instruct[run.instruct_at + element * item :][:item]
-        if left != slot.thinking[run.thinking_at + element * item :][:item]:
-            name = _name_at(shard, block.start + run.out_at + element * item)
-            return Problem(
-                "integer-differs",
-                f"the {run.dtype} tensor {name!r} is not equal in both models",
-                "integers are not weights: interpolate checkpoints that share them",
-            )
-    raise AssertionError("called for equal bytes")
-
-
-def _require_finite(finite: Answer, shard: ShardJob, block: Block, work: Sequence[tuple[Run, Work]]) -> None:
-    if finite():
-        return
-    for run, each in work:
-        for side, values in (("instruct", each.instruct), ("thinking", each.thinking)):
-            if not bool(torch.isfinite(values).all()):
-                raise InputRefused([_nonfinite(shard, block, run, side, values)])
-    raise AssertionError("a kernel saw NaN or Inf where there is none")
-
-
-def _nonfinite(shard: ShardJob, block: Block, run: Run, side: str, values: Tensor) -> Problem:
-    element = int((~torch.isfinite(values)).nonzero()[0])
-    name = _name_at(shard, block.start + run.out_at + element * ITEM_BYTES[run.dtype])
-    return Problem(
-        "nonfinite",
-        f"{name!r} holds {float(values[element])} in {side}",
-        "the checkpoint is damaged; --allow-nonfinite interpolates it all the same",
-    )

@@ -144,20 +144,21 @@ def fused_interpolate(
         return
     bits = _BITS[out.dtype]
     weights = torch.tensor([scaled_weights(lam) for lam in inner] or [(0.0, 0.0, 1.0)], dtype=torch.float32)
-    _grid_kernel[(triton.cdiv(len(instruct), _BLOCK),)](
-        instruct.view(bits),
-        thinking.view(bits),
-        rows.view(bits) if len(inner) else instruct.view(bits),
-        rows.stride(0),
-        weights.to(instruct.device, non_blocking=True),
-        nonfinite if nonfinite is not None else instruct,
-        len(instruct),
-        rows=len(inner),
-        by_hand=INTERPRETED,
-        look=nonfinite is not None,
-        block=_BLOCK,
-        enable_fp_fusion=False,
-    )
+    with torch.cuda.device_of(instruct):  # not always the current one
+        _grid_kernel[(triton.cdiv(len(instruct), _BLOCK),)](
+            instruct.view(bits),
+            thinking.view(bits),
+            rows.view(bits) if len(inner) else instruct.view(bits),
+            rows.stride(0),
+            weights.to(instruct.device, non_blocking=True),
+            nonfinite if nonfinite is not None else instruct,
+            len(instruct),
+            rows=len(inner),
+            by_hand=INTERPRETED,
+            look=nonfinite is not None,
+            block=_BLOCK,
+            enable_fp_fusion=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +209,15 @@ class FusedWeights:
         if not len(self.table):
             return
         weights = torch.tensor(scaled_weights(lam), dtype=torch.float32)
-        _table_kernel[(len(self.table),)](
-            self.base,
-            self.table,
-            weights.to(self.table.device, non_blocking=True),
-            by_hand=INTERPRETED,
-            block=_BLOCK,
-            enable_fp_fusion=False,
-        )
+        with torch.cuda.device_of(self.base):
+            _table_kernel[(len(self.table),)](
+                self.base,
+                self.table,
+                weights.to(self.table.device, non_blocking=True),
+                by_hand=INTERPRETED,
+                block=_BLOCK,
+                enable_fp_fusion=False,
+            )
 
 
 def _unit_strides(*sides: Tensor) -> bool:

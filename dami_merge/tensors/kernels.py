@@ -96,15 +96,15 @@ def becoming_fastest(device: torch.device, *, output_bytes: int) -> Callable[[],
     return lambda: ready[-1]
 
 
-def fastest_compare(*, input_bytes: int) -> tuple[str, Callable[[Tensor, Tensor], Sums]]:
-    """The fastest form of `tensors.similarity.compare` on a CPU, with its name."""
-    if input_bytes >= COMPILED_FROM_BYTES:
-        try:
-            from dami_merge.tensors.compiled import compiled_compare
-        except ImportError:
-            return "torch", compare
-        return "numba", compiled_compare
-    return "torch", compare
+def fastest_compare(*, input_bytes: int) -> Callable[[Tensor, Tensor], Sums]:
+    """The fastest form of `tensors.similarity.compare` on a CPU."""
+    if input_bytes < COMPILED_FROM_BYTES:
+        return compare
+    try:
+        from dami_merge.tensors.compiled import compiled_compare
+    except ImportError:
+        return compare
+    return compiled_compare
 
 
 def _numba() -> Kernel | None:

@@ -91,6 +91,7 @@ def test_a_model_and_itself_are_one_point() -> None:
 def test_padding_and_batches_change_nothing(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, live = load_live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu", dtype="float32")
     texts = [TEXTS[0], Text("", "1+2=3"), Text("7a-3b", ""), *TEXTS[1:9]]
+    monkeypatch.setattr(module, "SAMPLED_TOKENS", 20)
     found = []
     for limit in (4096, 40, 1):
         monkeypatch.setattr(module, "_BATCH_TOKENS", limit)
@@ -99,6 +100,9 @@ def test_padding_and_batches_change_nothing(tokenizer: Any, monkeypatch: pytest.
         assert other.tokens == found[0].tokens
         for here, there in zip(found[0].points, other.points, strict=True):
             assert there.loss == pytest.approx(here.loss, rel=1e-5)
+        for before, after in zip(found[0].steps, other.steps, strict=True):
+            assert after.cosine == pytest.approx(before.cosine, rel=1e-6), "the same positions are sampled"
+            assert after.cka == pytest.approx(before.cka, rel=1e-5)
 
 
 def test_a_plain_text_is_scored_from_its_second_token_and_cut_where_asked(tokenizer: Any) -> None:
