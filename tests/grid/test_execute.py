@@ -1,6 +1,7 @@
 """Shards shared out among devices: the same receipts, one caller at a time, a failure stops the others."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def test_any_number_of_devices_makes_every_shard_once_and_calls_back_one_at_a_ti
     def advance(shard: ShardJob, count: int) -> None:
         assert alone.acquire(blocking=False)
         advanced[shard.name] += count
+        time.sleep(0.002)  # long enough for another to come in, were it let in
         alone.release()
 
     def keep(receipt: Receipt) -> None:
@@ -81,6 +83,25 @@ def test_a_failure_reaches_the_caller_and_what_was_finished_is_kept(
     before = [shard.name for shard in plan.shards if shard.name < broken]
     assert broken not in kept
     assert set(before[: len(before) - devices + 1]) <= set(kept)
+
+
+def test_after_a_failure_on_one_device_the_others_begin_nothing_more(
+    tmp_path: Path, places: list[Path]
+) -> None:
+    tensors = {f"t{number:02d}": torch.ones(50, dtype=torch.bfloat16) for number in range(40)}
+    other = near(tensors)
+    other["t00"][7] = float("nan")
+    plan = sharded(tmp_path, tensors, other, count=40)
+    kept: list[str] = []
+    with pytest.raises(InputRefused, match="'t00' holds nan in thinking"):
+        Shards([CPU, CPU], output_bytes=0).make(
+            plan,
+            plan.shards,
+            places,
+            lambda *_: time.sleep(0.02),
+            lambda receipt: kept.append(receipt.shard),
+        )
+    assert len(kept) < 20, "39 are whole"
 
 
 def test_an_interrupt_in_a_callback_stops_all_devices(tmp_path: Path, places: list[Path]) -> None:
