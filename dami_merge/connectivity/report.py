@@ -17,10 +17,11 @@ from typing import Literal
 
 import torch
 
+from dami_merge.checkpoint.differences import PairDifferences, pair_differences
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.header import FLOATS, ITEM_BYTES, TensorInfo
 from dami_merge.checkpoint.pair import examine
-from dami_merge.checkpoint.source import fetched
+from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.grid.device import cpu_workers
@@ -105,6 +106,7 @@ class LmcReport:
         tensors: In natural order.
         identical_tensors: How many float tensors are equal in both.
         skipped: Integer tensors, which were not compared.
+        differences: Of config, sampling defaults, tokenizer and chat template.
         refusals: Why `grid` would refuse this pair as it is.
         notes: Harmless differences.
     """
@@ -122,6 +124,7 @@ class LmcReport:
     tensors: tuple[TensorReport, ...]
     identical_tensors: int
     skipped: tuple[str, ...]
+    differences: PairDifferences
     refusals: tuple[Problem, ...]
     notes: tuple[str, ...]
 
@@ -132,8 +135,8 @@ class LmcReport:
 
 
 def check_lmc(
-    instruct: Checkpoint,
-    thinking: Checkpoint,
+    instruct: Checkpoint | str,
+    thinking: Checkpoint | str,
     *,
     threshold: float = CONNECTED,
     on_bytes: Callable[[int], None] = lambda _: None,
@@ -144,8 +147,9 @@ def check_lmc(
     refuse.
 
     Args:
-        instruct: System 1, from `open_source`; its weights are downloaded if they are still on the Hub.
-        thinking: System 2.
+        instruct: System 1: folder, Hub id, `bundled:tiny/instruct`, or what `open_source` made of it; its
+            weights are downloaded if they are still on the Hub.
+        thinking: System 2, likewise.
         threshold: Cosine from which a layer counts as connected.
         on_bytes: Told the bytes of both sides that each step has compared.
 
@@ -155,6 +159,7 @@ def check_lmc(
 
     Peak memory: two blocks of 2^20 elements and four float64 vectors of 2^17 for each core.
     """
+    instruct, thinking = open_both(instruct, thinking)
     comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
     structural = [problem for problem in comparable if problem.code in _STRUCTURAL]
     if structural:
@@ -184,6 +189,7 @@ def check_lmc(
         tensors=tensors,
         identical_tensors=sum(total.difference == 0 for total in sums.values()),
         skipped=tuple(sorted(shapes.keys() - sums.keys())),
+        differences=pair_differences(instruct, thinking),
         refusals=tuple(refusals),
         notes=tuple(notes),
     )
