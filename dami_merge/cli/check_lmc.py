@@ -106,7 +106,7 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
 
 def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float) -> "LmcReport":
     from dami_merge.connectivity.report import check_lmc as check
-    from dami_merge.connectivity.report import weight_bytes
+    from dami_merge.connectivity.stream import weight_bytes
 
     done = 0
     with meter(weight_bytes(*both)) as show, interruptible() as safe_point:
