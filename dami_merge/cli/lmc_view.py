@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console
+from dami_merge.files import size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,7 @@ _MEANING = {
     "connected": "interpolation should work",
     "doubtful": "interpolation may fail: try a few λ before you build a grid",
     "not connected": "interpolation will most likely give garbage: is it one base?",
+    "undecided": "the sample is too small to tell: take a larger --sample",
 }
 _SHADES = (
     (0.9999, "·", "bright_green"),
@@ -124,12 +126,14 @@ def show_lmc(
         out.print(_tensor_table(report))
     out.print()
     out.print(_strip(report))
-    color = {"connected": "green", "doubtful": "yellow"}.get(report.verdict, "red")
+    color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
     out.print(f"[{color} bold]{report.verdict}[/]: {_MEANING[report.verdict]}")
     out.print(
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
         f" {report.threshold:g} is asked for"
     )
+    for line in (*_sample_lines(report), *_revision_lines(report)):
+        out.print(line, markup=False)
     out.print()
     if difference is not None:
         out.print(_spectrum_table(difference))
@@ -145,6 +149,34 @@ def show_lmc(
         out.print(f"note: {note}", markup=False)
     for problem in report.refusals:
         out.print(f"`dami-merge grid` would refuse: {problem.message}", markup=False, style="yellow")
+
+
+def _sample_lines(report: "LmcReport") -> list[str]:
+    """What was read, what it proves, and what it cannot see."""
+    sample = report.sample
+    if sample is None:
+        return []
+    read, total = size_text(sample.read_bytes), size_text(sample.total_bytes)
+    share = sample.read_bytes / max(sample.total_bytes, 1)
+    if sample.read_bytes == sample.total_bytes:
+        return [f"read {read}: the tensors are small, and the sample is all of them"]
+    return [
+        f"read {read} of {total} ({share:.1%}), seed {sample.seed}; all numbers are estimates",
+        f"at {sample.confidence:.0%} confidence every layer's cosine is at least {sample.low:.6f},"
+        f" and the worst at most {sample.high:.6f}",
+        "a change confined to a few rows that no chunk hit is not seen; without --sample all is read",
+    ]
+
+
+def _revision_lines(report: "LmcReport") -> list[str]:
+    sides = (
+        (report.instruct, report.instruct_revision),
+        (report.thinking, report.thinking_revision),
+    )
+    if not any(revision for _, revision in sides):
+        return []
+    names = [f"{name}@{revision}" if revision else name for name, revision in sides]
+    return [f"compared {names[0]} with {names[1]}"]
 
 
 def _group_table(heading: str, groups: "tuple[GroupReport, ...]") -> "Table":
@@ -250,9 +282,8 @@ def _answers(report: "LmcReport", path: "PathReport | None") -> "Table":
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
-    table.add_row(
-        "close weights?", _answer(holds=report.connected), f"worst cosine {report.worst_cosine:.6f}"
-    )
+    close = "[yellow]unclear[/]" if report.verdict == "undecided" else _answer(holds=report.connected)
+    table.add_row("close weights?", close, f"worst cosine {report.worst_cosine:.6f}")
     if path is None:
         for question in ("one basin?", "smooth path?", "one way?"):
             table.add_row(question, "[dim]not asked[/]", "[dim]--texts FILE asks it[/]")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from types import TracebackType
 
 from dami_merge.checkpoint.folder import Checkpoint, RemotePart
@@ -48,6 +48,7 @@ class Reader:
         self._sizes = file_sizes
         self._remote_part = remote_part
         self._stopped = Event()
+        self._lock = Lock()
         self._handles: dict[str, int] = {}
 
     @classmethod
@@ -94,16 +95,17 @@ class Reader:
         self._stopped.set()
 
     def _handle(self, file: str) -> int:
-        handle = self._handles.get(file)
-        if handle is None:
-            try:
-                handle = os.open(self._root / file, os.O_RDONLY)
-            except FileNotFoundError as error:
-                raise _changed(self._root / file) from error
-            self._handles[file] = handle
-            if os.fstat(handle).st_size != self._sizes[file]:
-                raise _changed(self._root / file)
-        return handle
+        with self._lock:
+            handle = self._handles.get(file)
+            if handle is None:
+                try:
+                    handle = os.open(self._root / file, os.O_RDONLY)
+                except FileNotFoundError as error:
+                    raise _changed(self._root / file) from error
+                self._handles[file] = handle
+                if os.fstat(handle).st_size != self._sizes[file]:
+                    raise _changed(self._root / file)
+            return handle
 
 
 def _changed(path: Path) -> InputRefused:
