@@ -64,6 +64,7 @@ class Hub:
         cuts: So many parts are sent to their half, and the connection cut.
         faults: Statuses and headers of the next answers that would have been parts of files.
         redirects: Weight files lie with another host, `localhost` on a port of its own, under signed URLs.
+        storage_tags: The other host sends an ETag.
         signature_uses: How often a signed URL is good.
         commit_claim: Commit that answers for weight files claim to be of.
         slow_s: Before a part of a file is sent.
@@ -79,6 +80,7 @@ class Hub:
     cuts: int = 0
     faults: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     redirects: bool = False
+    storage_tags: bool = True
     signature_uses: int = 1 << 30
     commit_claim: str = ""
     slow_s: float = 0
@@ -222,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         if expired:
             self._send(403, b"<Error>AccessDenied</Error>")
         else:
-            self._file(data, {})
+            self._file(data, {} if self.state.storage_tags else {"ETag": ""})
 
     def _file(self, data: bytes, more: Mapping[str, str]) -> None:
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', **more}

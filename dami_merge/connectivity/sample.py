@@ -56,7 +56,7 @@ class Sample:
     def __post_init__(self) -> None:
         """Raises UsageError for a share that is none."""
         if not 0 < self.share <= 1:
-            raise UsageError(f"{float(self.share):g} is no share", hint=_SHARES)
+            raise UsageError(f"{str(self.share)!r} is no share", hint=_SHARES)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> "Sample":

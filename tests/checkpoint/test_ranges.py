@@ -194,15 +194,23 @@ def test_another_file_of_the_same_size_is_not_mixed_in(hub: Hub, content: bytes,
         part(checkpoint, 0, 10)
 
 
-def test_a_file_that_changes_between_the_halves_of_a_part_is_not_mixed_in(hub: Hub, content: bytes) -> None:
-    hub.redirects = True
+def test_a_storage_without_tags_is_trusted_no_further_than_the_hubs_own_tag(hub: Hub, content: bytes) -> None:
+    hub.redirects, hub.storage_tags = True, False
     checkpoint = opened(hub)
     repo = hub.repos[NAME]
-    hub.cuts, hub.signature_uses = 1, 1
-    hub.signatures.update(dict.fromkeys(hub.signatures, 1))
+    repo.commits[repo.refs["main"]][FILE] = content[:-1] + b"\1"
+    hub.signatures.update(dict.fromkeys(hub.signatures, 0))
+    with pytest.raises(HubError, match=rf"{FILE} changed while it was read: its ETag was "):
+        part(checkpoint, 0, 10)
+
+
+def test_a_file_that_changes_between_the_halves_of_a_part_is_not_mixed_in(hub: Hub, content: bytes) -> None:
+    checkpoint = opened(hub)
+    repo = hub.repos[NAME]
+    hub.cuts = 1
 
     class Changing(dict[str, bytes]):
-        """Another file from the second look on; the storage's own tag is as before, the Hub's is not."""
+        """Another file from the second look on."""
 
         def __getitem__(self, name: str) -> bytes:
             served = super().__getitem__(name)
@@ -212,6 +220,7 @@ def test_a_file_that_changes_between_the_halves_of_a_part_is_not_mixed_in(hub: H
     repo.commits[repo.refs["main"]] = Changing(repo.commits[repo.refs["main"]])
     with pytest.raises(HubError, match=rf"{FILE} changed while it was read: its ETag was "):
         part(checkpoint, 0, 1000)
+    assert [request.range for request in hub.log] == ["bytes=0-999", "bytes=500-999"]
 
 
 @pytest.mark.parametrize("size", [-100, 100])
@@ -258,3 +267,12 @@ def test_a_reader_that_was_stopped_does_not_wait_for_the_hub(
         with pytest.raises(HubError, match="was not read to its end"):
             reading.result()
     assert len(hub.log) == 1
+
+
+def test_a_reader_that_was_stopped_reads_no_further(hub: Hub, content: bytes) -> None:
+    checkpoint = opened(hub)
+    stopped = threading.Event()
+    stopped.set()
+    assert checkpoint.remote_part is not None
+    with pytest.raises(HubError, match="was not read to its end"):
+        checkpoint.remote_part(FILE, 0, memoryview(bytearray(10)), stopped)

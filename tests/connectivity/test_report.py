@@ -274,13 +274,14 @@ def test_shards_that_are_in_the_cache_are_read_from_there(hub: Hub, tmp_path: Pa
     assert asked == {f"i {second}", f"t {first}", f"t {second}"}
 
 
-def test_several_requests_are_in_flight(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", [None, Sample(Fraction(1, 20))])
+def test_several_requests_are_in_flight(hub: Hub, tmp_path: Path, sample: Sample | None) -> None:
     generator = torch.Generator().manual_seed(0)
     left = {f"layers.{i}.weight": torch.randn(1100, 1000, generator=generator) for i in range(8)}
     hub.add("org/i", write_checkpoint(tmp_path / "i", left))
     hub.slow_s = 0.05
     sides = open_both("org/i", "org/i")
-    check_lmc(*sides)
+    check_lmc(*sides, sample=sample)
     assert 4 <= hub.most_at_once <= REMOTE_READS
 
 
