@@ -1,12 +1,17 @@
 """Fixtures that every room's tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import constants
 
+from dami_merge.checkpoint import ranges
 from tests.checkpoints import near, random_tensors, write_checkpoint
+from tests.hub_server import Hub, running_hub
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
@@ -34,3 +39,22 @@ def pair_folders(tmp_path: Path) -> tuple[Path, Path]:
         tmp_path / "toy-thinking", near(tensors), extra={"chat_template.jinja": "{{ thinking }}"}
     )
     return instruct, thinking
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty Hub and an empty cache; the client's constants, read at import, point at them."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(ranges, "FIRST_WAIT_S", 0.001)
+    with running_hub() as server:
+        template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        huggingface_hub.close_session()
+        yield server
+        huggingface_hub.close_session()

@@ -4,9 +4,11 @@ Reads headers and small files only. Knows nothing of a second model, of λ or of
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from threading import Event
 
 from dami_merge.checkpoint.header import Header, TensorInfo, read_header
 from dami_merge.errors import InputRefused, Problem
@@ -23,6 +25,15 @@ SIDECAR_PATTERNS = (
 
 NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
 """Written anew for every merged checkpoint."""
+
+HEADERS_AT_ONCE = 8
+"""Requests in flight for the headers of a remote checkpoint."""
+
+RemotePart = Callable[[str, int, memoryview, Event], None]
+"""Fills a buffer with a remote file's bytes, from an offset on; gives up once the event is set.
+
+Several threads may call it. Raises HubError.
+"""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _MAX_NAME_BYTES = 255
@@ -41,7 +52,8 @@ class Checkpoint:
         files: Header of every weight file, by name.
         config: config.json, parsed.
         sidecars: Names of the files that a merge copies, sorted.
-        remote: The weights are not on this disk yet.
+        remote: The weights are not on this disk yet, or not all of them.
+        remote_part: Reads the files that are not; None where nothing is remote.
     """
 
     spec: str
@@ -52,6 +64,7 @@ class Checkpoint:
     config: Mapping[str, object]
     sidecars: tuple[str, ...]
     remote: bool = False
+    remote_part: RemotePart | None = field(default=None, repr=False, compare=False)
 
     @property
     def size_bytes(self) -> int:
@@ -80,20 +93,20 @@ def open_folder(
         spec: How the user named it, for messages.
         source_id: Hub id; the folder's name if empty.
         revision: Commit on the Hub.
-        remote_header: Reads the header of a weight file that is not in `root`; None if all must be there.
+        remote_header: Reads the header of a weight file that is not in `root`, from several threads; None if
+            all must be there.
 
     Raises:
         InputRefused: With everything that is wrong with it.
     """
     config = _read_config(root, spec)
-    read = remote_header or (lambda name: read_header(root / name))
     placed, problems = _weight_files(root, spec, remote=remote_header is not None)
     files: dict[str, Header] = {}
-    for name in sorted(placed):
-        try:
-            files[name] = read(name)
-        except InputRefused as error:
-            problems += _prefixed(spec, error.problems)
+    for name, found in _headers(root, sorted(placed), remote_header):
+        if isinstance(found, InputRefused):
+            problems += _prefixed(spec, found.problems)
+        else:
+            files[name] = found
     if not problems:
         problems += _index_problems(spec, placed, files)
     if problems:
@@ -108,6 +121,24 @@ def open_folder(
         sidecars=sidecar_names(root),
         remote=remote_header is not None,
     )
+
+
+def _headers(
+    root: Path, names: Sequence[str], remote_header: Callable[[str], Header] | None
+) -> Iterator[tuple[str, Header | InputRefused]]:
+    """Headers or refusals in the order of the names; an error of the Hub is that of the first such name."""
+
+    def read(name: str) -> Header | InputRefused:
+        try:
+            return remote_header(name) if remote_header else read_header(root / name)
+        except InputRefused as error:
+            return error
+
+    if remote_header is None:
+        yield from zip(names, map(read, names), strict=True)
+        return
+    with ThreadPoolExecutor(HEADERS_AT_ONCE) as pool:
+        yield from zip(names, pool.map(read, names), strict=True)
 
 
 def sidecar_names(root: Path) -> tuple[str, ...]:

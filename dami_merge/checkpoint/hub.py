@@ -1,14 +1,15 @@
-"""The only door to the network: Hub ids to folders, headers read by range before any weight is fetched.
+"""The only door to the network: Hub ids to folders, headers and weights read by range, files downloaded.
 
 Small files and headers first, so that a pair is refused, and a plan printed, before gigabytes move.
-huggingface_hub does the work: cache, retries, resumed downloads, tokens.
+huggingface_hub does the work: cache, downloads, connections, tokens; `checkpoint.ranges` keeps parts exact.
 """
 
 import glob
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dami_merge.checkpoint.folder import (
     open_folder,
 )
 from dami_merge.checkpoint.header import Header, header_length, parse_header, read_header
+from dami_merge.checkpoint.ranges import Answer, Lost, RemoteFile
 from dami_merge.errors import DiskFull, HubError, InputRefused, Problem
 from dami_merge.files import disk_full_is_clear, free_bytes, size_text
 
@@ -29,8 +31,6 @@ TIMEOUT_S = 30
 
 FIRST_BYTES = 65_536
 """Read of every weight file at first; most headers are shorter, and one request is enough."""
-
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 def open_repo(spec: str) -> Checkpoint:
@@ -68,15 +68,23 @@ def open_repo(spec: str) -> Checkpoint:
             hint="give the same command again, or pin a commit: org/name@commit",
         )
 
+    remote_files = _remote_files(spec, repo, commit, names)
+
     def remote_header(name: str) -> Header:
         if (root / name).is_file():
             return read_header(root / name)
         if name not in names:
             raise InputRefused([Problem("missing-shard", f"{name} is not in the repository")])
-        return _header_by_range(spec, repo, commit, name)
+        with _clear_errors(spec):
+            return _header_by_range(remote_files[name], name)
+
+    def remote_part(name: str, start: int, view: memoryview, stopped: threading.Event) -> None:
+        with _clear_errors(spec):
+            remote_files[name].fill(start, view, stopped)
 
     checkpoint = open_folder(root, spec=spec, source_id=repo, revision=commit, remote_header=remote_header)
-    return replace(checkpoint, remote=bool(_missing(checkpoint)))
+    missing = bool(_missing(checkpoint))
+    return replace(checkpoint, remote=missing, remote_part=remote_part if missing else None)
 
 
 def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
@@ -148,39 +156,61 @@ def _cached(spec: str, repo: str, revision: str, cause: Exception) -> Checkpoint
         raise
 
 
-def _header_by_range(spec: str, repo: str, commit: str, name: str) -> Header:
+def _remote_files(spec: str, repo: str, commit: str, names: frozenset[str]) -> dict[str, RemoteFile]:
     from huggingface_hub import hf_hub_url
 
-    url = hf_hub_url(repo, name, revision=commit)
-    raw, file_bytes = _part(spec, url, 0, FIRST_BYTES)
+    def ask(url: str, start: int, end: int, ours: bool) -> AbstractContextManager[Answer]:  # noqa: FBT001 - ranges.Ask
+        return _asked(url, start, end, with_token=ours)
+
+    return {
+        name: RemoteFile(spec, name, url=hf_hub_url(repo, name, revision=commit), commit=commit, ask=ask)
+        for name in names
+        if name.endswith(".safetensors")
+    }
+
+
+def _header_by_range(file: RemoteFile, name: str) -> Header:
+    raw, file_bytes = file.first(FIRST_BYTES)
     end = 8 + header_length(raw[:8], file_bytes, name)
     if end > len(raw):
-        raw += _part(spec, url, len(raw), end)[0]
+        rest = bytearray(end - len(raw))
+        file.fill(len(raw), memoryview(rest), threading.Event())
+        raw += rest
     return parse_header(raw[:end], file_bytes, name)
 
 
-def _part(spec: str, url: str, start: int, end: int) -> tuple[bytes, int]:
-    """Bytes `start` to `end` of a file, fewer if it ends before, and the size of the whole file."""
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, but lazily exported
-        build_hf_headers,
-        hf_raise_for_status,
-        http_stream_backoff,
-    )
+@contextmanager
+def _asked(url: str, start: int, end: int, *, with_token: bool) -> Iterator[Answer]:
+    """Ask for a part; the client drops the token where a redirect leaves the Hub's origin."""
+    from huggingface_hub import get_session, hf_raise_for_status
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, but lazily exported
 
-    headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-    request = http_stream_backoff("GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True)
-    # The inner one too: huggingface_hub would take a connection lost while reading for a reason to go on.
-    with _clear_errors(spec), request as response, _clear_errors(spec):
-        if response.status_code == 416:
-            return b"", 0
-        hf_raise_for_status(response)
-        served = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status_code != 206 or served is None or int(served[1]) != start:
-            raise HubError(
-                f"{spec}: the Hub did not serve a part of {url.rpartition('/')[2]} alone",
-                hint="download it with `hf download`, and name the folder",
+    headers = build_hf_headers(token=None if with_token else False)
+    headers |= {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    try:
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
+        ) as response:
+            hub_headers: dict[str, str] = {}
+            for earlier in reversed(response.history):
+                hub_headers |= _lower(earlier.headers)
+            yield Answer(
+                status=response.status_code,
+                headers=_lower(response.headers),
+                hub_headers=hub_headers,
+                place=str(response.url),
+                body=response.iter_raw(),
+                refuse=lambda: hf_raise_for_status(response),
             )
-        return response.read(), int(served[3])
+    except HfHubHTTPError:
+        raise
+    except _transport_error() as error:
+        raise Lost(str(error)) from error
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _refuse_unfit(spec: str, names: frozenset[str]) -> None:
@@ -214,12 +244,19 @@ def _clear_errors(spec: str) -> Iterator[None]:
         raise HubError(
             f"{spec} is gated", hint="accept its terms on its page, then `hf auth login`"
         ) from error
+    except errors.DisabledRepoError as error:
+        raise HubError(f"{spec} was disabled on the Hub", hint="take another model") from error
     except errors.RevisionNotFoundError as error:
         raise HubError(f"{spec}: the repository has no such revision") from error
     except errors.RepositoryNotFoundError as error:
         raise HubError(
             f"{spec} is not on the Hub, or is private",
             hint="check the spelling, or `hf auth login`; a local folder would have to exist",
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise HubError(
+            f"{spec}: the Hub lists a file and does not have it",
+            hint="try another revision: org/name@revision",
         ) from error
     except errors.HFValidationError as error:
         problem = Problem("no-such-model", f"{spec} cannot be a Hub id: {error}", "give org/name")
@@ -230,6 +267,11 @@ def _clear_errors(spec: str) -> Iterator[None]:
             hint="point HF_HOME at a folder of yours",
         ) from error
     except (OSError, json.JSONDecodeError, _transport_error()) as error:
+        if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in {401, 403}:
+            raise HubError(
+                f"{spec}: the Hub refuses these credentials ({error.response.status_code})",
+                hint="`hf auth login` with a token that may read it",
+            ) from error
         raise HubError(
             f"{spec}: the Hub did not answer as it should: {error}",
             hint="try again later, downloads go on where they stopped; HF_HUB_OFFLINE=1 takes what is cached",

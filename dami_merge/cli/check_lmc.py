@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport
+    from dami_merge.connectivity.sample import Sample
 
 BUNDLED_TEXTS = "bundled"
 
@@ -32,7 +33,8 @@ BUNDLED_TEXTS = "bundled"
 @click.option(
     "--texts",
     metavar="FILE",
-    help="JSONL of texts to walk the path with, or `bundled`; without, only the weights are compared.",
+    help="JSONL of texts to walk the path with, or `bundled`; without, only the weights are compared."
+    " Needs the weights on this disk: a model of the Hub is downloaded.",
 )
 @click.option(
     "--steps",
@@ -52,6 +54,19 @@ BUNDLED_TEXTS = "bundled"
 @click.option(
     "--diff", is_flag=True, help="Print how configs, sampling defaults, tokenizers and templates differ."
 )
+@click.option(
+    "--sample",
+    metavar="SHARE",
+    help="A first look: read so much of every tensor, such as 5%, and say what that proves.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", help="Which chunks --sample reads.  [default: 0]"
+)
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Keep the weights of Hub models in the Hub's cache; without, they are read and not kept.",
+)
 @click.option("--heat", is_flag=True, help="Print the cosine of every layer by every kind of module.")
 @click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and modules.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
@@ -67,6 +82,9 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     device: str,
     difference: bool,
     diff: bool,
+    sample: str | None,
+    seed: int | None,
+    download: bool,
     heat: bool,
     tensors: bool,
     csv: Path | None,
@@ -82,48 +100,83 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     move at each step, and answers whether both models lie in one basin, whether the path is smooth, and
     whether the loss goes one way. It needs the extra `live`, and memory for three models.
 
+    Models of the Hub are read by byte ranges at one commit, and their weights are not kept; --sample reads a
+    few chunks of every tensor, and decides only what they prove at a confidence of 95%.
+
     Exits with 1 unless the weights are connected, and with --texts in one basin and the path smooth. Without
     models the bundled tiny pair is checked.
     """
-    from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both
-    from dami_merge.report.page import plotting
+    from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, fetched, open_both
 
     if len(models) not in {0, 2}:
         raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
     if texts is None and (steps is not None or limit is not None):
         raise UsageError("--steps and --limit are for --texts", hint="add --texts FILE, or --texts bundled")
-    for file in (csv, html):
-        refuse_unwritable(file)
-    if html is not None:
-        plotting()  # what is missing is said before hours of work
-    instruct, thinking = models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)
-    both = open_both(instruct, thinking)
-    report = _compare(both, threshold)
+    if sample is None and seed is not None:
+        raise UsageError("--seed is for --sample", hint="add --sample 5%")
+    _refuse_outputs(csv, html)
+    chosen = _sample(sample, seed or 0)
+    both = open_both(*(models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)))
+    if download or texts is not None:
+        both = fetched(both[0]), fetched(both[1])
+    report = _compare(both, threshold, chosen)
     try:
-        path = None if texts is None else _walk((instruct, thinking), texts, steps or 10, limit, device)
+        path = None if texts is None else _walk(both, texts, steps or 10, limit, device)
     except DamiMergeError:
         if not as_json:
             show_lmc(report, None, None, heat=heat, tensors=tensors, diff=diff)  # what was found is not lost
         raise
-    sample = _examine(both) if difference else None
-    if csv is not None:
-        write_csv(report, csv)
-    if html is not None:
-        _write_page(html, report, path, sample)
+    examined = _examine(both) if difference else None
+    _write_files(csv, html, report, path, examined)
     if as_json:
-        show_json(lmc_value(report, path, sample))
+        show_json(lmc_value(report, path, examined))
     else:
-        show_lmc(report, path, sample, heat=heat, tensors=tensors, diff=diff)
+        show_lmc(report, path, examined, heat=heat, tensors=tensors, diff=diff)
     if not report.connected or (path is not None and not (path.same_basin and path.smooth)):
         click.get_current_context().exit(1)
 
 
-def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float) -> "LmcReport":
+def _refuse_outputs(csv: Path | None, html: Path | None) -> None:
+    """What could not be written is said before hours of work."""
+    from dami_merge.report.page import plotting
+
+    for file in (csv, html):
+        refuse_unwritable(file)
+    if html is not None:
+        plotting()
+
+
+def _write_files(
+    csv: Path | None,
+    html: Path | None,
+    report: "LmcReport",
+    path: "PathReport | None",
+    difference: "DifferenceReport | None",
+) -> None:
+    if csv is not None:
+        write_csv(report, csv)
+    if html is not None:
+        from dami_merge.files import write_durable
+        from dami_merge.report.lmc import lmc_page
+
+        write_durable(html, lmc_page(report, path, difference).encode())
+        click.echo(f"page written: {html}", err=True)
+
+
+def _sample(share: str | None, seed: int) -> "Sample | None":
+    if share is None:
+        return None
+    from dami_merge.connectivity.sample import Sample
+
+    return Sample.parse(share, seed)
+
+
+def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float, sample: "Sample | None") -> "LmcReport":
     from dami_merge.connectivity.report import check_lmc as check
-    from dami_merge.connectivity.stream import weight_bytes
+    from dami_merge.connectivity.report import weight_bytes
 
     done = 0
-    with meter(weight_bytes(*both)) as show, interruptible() as safe_point:
+    with meter(weight_bytes(*both, sample)) as show, interruptible() as safe_point:
 
         def on_bytes(count: int) -> None:
             nonlocal done
@@ -131,7 +184,7 @@ def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float) -> "LmcRep
             show(done, "check")
             safe_point()
 
-        return check(*both, threshold=threshold, on_bytes=on_bytes)
+        return check(*both, threshold=threshold, sample=sample, on_bytes=on_bytes)
 
 
 def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
@@ -140,17 +193,14 @@ def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
     return examine_difference(*both)
 
 
-def _write_page(
-    html: Path, report: "LmcReport", path: "PathReport | None", sample: "DifferenceReport | None"
-) -> None:
-    from dami_merge.files import write_durable
-    from dami_merge.report.lmc import lmc_page
-
-    write_durable(html, lmc_page(report, path, sample).encode())
-    click.echo(f"page written: {html}", err=True)
+def _pinned(side: "Checkpoint") -> str:
+    """A name that opens the very commit that was compared."""
+    return f"{side.source_id}@{side.revision}" if side.revision else side.spec
 
 
-def _walk(names: tuple[str, str], texts: str, steps: int, limit: int | None, device: str) -> "PathReport":
+def _walk(
+    both: "tuple[Checkpoint, Checkpoint]", texts: str, steps: int, limit: int | None, device: str
+) -> "PathReport":
     from dami_merge.checkpoint.source import bundled_questions
     from dami_merge.connectivity.path import walk_pair
     from dami_merge.connectivity.texts import read_texts
@@ -159,4 +209,6 @@ def _walk(names: tuple[str, str], texts: str, steps: int, limit: int | None, dev
     chosen = read_texts(bundled_questions() if texts == BUNDLED_TEXTS else Path(texts), limit=limit)
 
     with counter("λ") as show:
-        return walk_pair(*names, chosen, even_grid(steps), device=device, on_point=show)
+        return walk_pair(
+            _pinned(both[0]), _pinned(both[1]), chosen, even_grid(steps), device=device, on_point=show
+        )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console
 from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.files import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ _SHADES = (
 """From which cosine, as which character, in which colour; anything below is the last."""
 
 _DARKEST = ("█", "red")
-_SAID = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]not asked[/]"}
+_COLOURS = {"yes": "green", "no": "red", "unclear": "yellow", "not asked": "dim"}
 _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
@@ -52,14 +53,8 @@ def show_lmc(
         out.print(_tensor_table(report))
     out.print()
     out.print(_strip(report))
-    color = {"connected": "green", "doubtful": "yellow"}.get(report.verdict, "red")
-    out.print(f"[{color} bold]{report.verdict}[/]: {MEANING[report.verdict]}")
-    out.print(
-        f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
-        f" {report.threshold:g} is asked for"
-    )
-    if report.identical_tensors:
-        out.print(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both")
+    for line in _verdict_lines(report):
+        out.print(line)
     out.print()
     if difference is not None:
         out.print(_spectrum_table(difference))
@@ -81,6 +76,48 @@ def show_lmc(
         out.print(f"note: {note}", markup=False)
     for problem in report.refusals:
         out.print(f"`dami-merge grid` would refuse: {problem.message}", markup=False, style="yellow")
+
+
+def _verdict_lines(report: "LmcReport") -> list[str]:
+    from rich.markup import escape
+
+    color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
+    lines = [
+        f"[{color} bold]{report.verdict}[/]: {MEANING[report.verdict]}",
+        f"worst layer {escape(report.worst_layer)}: cosine {report.worst_cosine:.6f},"
+        f" {report.threshold:g} is asked for",
+    ]
+    if report.identical_tensors:
+        lines.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both")
+    return [*lines, *map(escape, (*_sample_lines(report), *_revision_lines(report)))]
+
+
+def _sample_lines(report: "LmcReport") -> list[str]:
+    """What was read, what it proves, and what it cannot see."""
+    sample = report.sample
+    if sample is None:
+        return []
+    read, total = size_text(sample.read_bytes), size_text(sample.total_bytes)
+    share = sample.read_bytes / max(sample.total_bytes, 1)
+    if sample.read_bytes == sample.total_bytes:
+        return [f"read {read}: the tensors are small, and the sample is all of them"]
+    return [
+        f"read {read} of {total} ({share:.1%}), seed {sample.seed}; all numbers are estimates",
+        f"at {sample.confidence:.0%} confidence every layer's cosine is at least {sample.low:.6f},"
+        f" and the worst at most {sample.high:.6f}",
+        "a change confined to a few rows that no chunk hit is not seen; without --sample all is read",
+    ]
+
+
+def _revision_lines(report: "LmcReport") -> list[str]:
+    sides = (
+        (report.instruct, report.instruct_revision),
+        (report.thinking, report.thinking_revision),
+    )
+    if not any(revision for _, revision in sides):
+        return []
+    names = [f"{name}@{revision}" if revision else name for name, revision in sides]
+    return [f"compared {names[0]} with {names[1]}"]
 
 
 def _group_table(heading: str, groups: "tuple[GroupReport, ...]") -> "Table":
@@ -184,8 +221,8 @@ def _answer_table(report: "LmcReport", path: "PathReport | None") -> "Table":
     for _ in range(3):
         table.add_column(overflow="fold")
     for answer in answers(report, path):
-        fact = f"[dim]{answer.fact}[/]" if answer.holds is None else answer.fact
-        table.add_row(answer.question, _SAID[answer.holds], fact)
+        fact = f"[dim]{answer.fact}[/]" if answer.said == "not asked" else answer.fact
+        table.add_row(answer.question, f"[{_COLOURS[answer.said]}]{answer.said}[/]", fact)
     return table
 
 

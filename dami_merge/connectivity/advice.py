@@ -1,7 +1,7 @@
 """The four questions of a check and their answers, and what to do next, in plain sentences. Source: ours."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from dami_merge.lambdas import label
 
@@ -9,16 +9,21 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport
+    from dami_merge.tensors.similarity import Similarity
 
 MEANING = {
     "connected": "interpolation should work",
     "doubtful": "interpolation may fail: try a few λ before you build a grid",
     "not connected": "interpolation will most likely give garbage: is it one base?",
+    "undecided": "the sample is too small to tell: take a larger --sample",
 }
 """What each verdict over the weights says of the merge."""
 
 _NOISY = 0.5
 """Noise of rounding, in differences, from which a checkpoint near an end is said to be mostly rounding."""
+
+
+Said = Literal["yes", "no", "unclear", "not asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,15 @@ class Answer:
 
     Attributes:
         question: `close weights?`, `one basin?`, `smooth path?`, `one way?`.
-        holds: None where it was not asked.
+        holds: None where it was not asked, or a sample leaves it open.
+        said: `yes`, `no`, `unclear` or `not asked`.
         fact: What the answer rests on, or how to ask.
         meaning: What the question is about, for somebody who has not read the manual.
     """
 
     question: str
     holds: bool | None
+    said: Said
     fact: str
     meaning: str
 
@@ -56,7 +63,9 @@ _ONE_WAY = ("one way?", "Does the loss only rise, or only fall, on the way from 
 
 def answers(report: "LmcReport", path: "PathReport | None") -> tuple[Answer, ...]:
     """The four questions in their order, each answered or said not to be."""
-    first = _answer(_CLOSE, f"worst cosine {report.worst_cosine:.6f}", holds=report.connected)
+    first = _answer(_CLOSE, _close_fact(report), holds=report.connected)
+    if report.verdict == "undecided":
+        first = replace(first, holds=None, said="unclear")
     if path is None:
         asked = [_answer(each, "--texts FILE asks it", holds=None) for each in (_BASIN, _SMOOTH, _ONE_WAY)]
         return (first, *asked)
@@ -77,7 +86,15 @@ def answers(report: "LmcReport", path: "PathReport | None") -> tuple[Answer, ...
 
 
 def _answer(question: tuple[str, str], fact: str, *, holds: bool | None) -> Answer:
-    return Answer(question[0], holds, fact, question[1])
+    said: dict[bool | None, Said] = {True: "yes", False: "no", None: "not asked"}
+    return Answer(question[0], holds, said[holds], fact, question[1])
+
+
+def _close_fact(report: "LmcReport") -> str:
+    fact = f"worst cosine {report.worst_cosine:.6f}"
+    if report.sample is None:
+        return fact
+    return f"{fact} by a sample; {report.sample.low:.6f} to {report.sample.high:.6f} at 95%"
 
 
 def next_steps(
@@ -97,32 +114,46 @@ def _same(report: "LmcReport") -> bool:
 
 
 def _weights(report: "LmcReport") -> list[str]:
+    sample = report.sample
+    if report.verdict == "undecided":
+        return ["take a larger sample, or read all of it: what was read fits more than one verdict"]
+    if report.verdict != "connected":
+        return [_far(report)]
+    if sample is not None and sample.read_bytes < sample.total_bytes:
+        return ["read all of it before you build: a sample can miss a few broken rows"]
     if _same(report):
         return ["every tensor is equal: these are one model, and every λ would be it; name two models"]
-    if report.verdict == "connected":
-        return []
-    low = [layer for layer in report.layers if layer.matrices and layer.matrices.cosine < report.threshold]
+    return []
+
+
+def _far(report: "LmcReport") -> str:
+    """What far weights look like: nearly close, a broken layer, another order, another base."""
+    low = [layer.name for layer in report.layers if layer.matrices and _below(report, layer.matrices)]
     judged = sum(layer.matrices is not None for layer in report.layers)
+    kinds = {cell.module for cell in report.cells}
+    far = sorted({cell.module for cell in report.cells if _below(report, cell.similarity)})
     if report.verdict == "doubtful":
-        return [
+        return (
             f"try three λ before you build a grid: {len(low)} of {judged} layers are below"
             f" {report.threshold:g}, the lowest is {report.worst_layer}"
-        ]
+        )
     if len(low) <= max(1, judged // 4):
-        return [
-            f"look at {', '.join(layer.name for layer in low[:5])}: the other layers are close, so that a"
-            " damaged or re-initialised layer is likelier than another base"
-        ]
-    kinds = {cell.module for cell in report.cells}
-    far = {cell.module for cell in report.cells if cell.similarity.cosine < report.threshold}
+        return (
+            f"look at {', '.join(low[:5])}: the other layers are close, so that a damaged or re-initialised"
+            " layer is likelier than another base"
+        )
     if len(far) <= len(kinds) // 2:
-        return [
-            f"do not interpolate: {', '.join(sorted(far)[:5])} differ, and nothing else; so it is one base,"
-            " and those were trained anew, or hold their neurons in another order (align them first)"
-        ]
-    return [
+        return (
+            f"do not interpolate: {', '.join(far[:5])} differ, and nothing else; so it is one base, and those"
+            " were trained anew, or hold their neurons in another order (align them first)"
+        )
+    return (
         f"do not interpolate: {len(low)} of {judged} layers point elsewhere, as in models of different bases"
-    ]
+    )
+
+
+def _below(report: "LmcReport", similarity: "Similarity") -> bool:
+    return similarity.cosine < report.threshold
 
 
 def _path(report: "LmcReport", path: "PathReport | None") -> list[str]:

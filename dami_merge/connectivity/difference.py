@@ -5,16 +5,15 @@ their dtype can hold at a small λ; then checkpoints near an end are that end wi
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.header import FLOATS, TensorInfo
-from dami_merge.checkpoint.source import fetched
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.interpolate import interpolate
@@ -24,6 +23,9 @@ LAMBDAS = (Fraction(1, 10), Fraction(1, 2))
 RANKS = (1, 4, 16)
 
 _SAMPLE_ELEMENTS = 1 << 16
+_READS = 16
+"""At once: what is on the Hub is mostly waited for."""
+
 _LARGEST_MATRIX = 1 << 26
 _OVERSAMPLED, _ITERATIONS = 8, 2
 
@@ -82,28 +84,27 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
     """Look at a sample of a pair whose tensors agree in name, shape and dtype.
 
     Args:
-        instruct: As `check_lmc` took it.
+        instruct: As `check_lmc` took it; what is on the Hub is read from there.
         thinking: Likewise.
 
     Raises:
         InputRefused: A source changed since its header was read.
-        HubError: A download failed.
+        HubError: The Hub could not be read to the end.
 
     Peak memory: four float32 copies of the largest matrix that is looked at (1 GiB at most).
     """
-    sides = _Side(fetched(instruct)), _Side(fetched(thinking))
+    sides = _Side(instruct), _Side(thinking)
     matrices = sorted(
         (info for _, info in sides[0].places.values() if info.dtype in FLOATS and is_matrix(info.shape)),
         key=lambda info: natural_key(info.name),
     )
     moved = {lam: torch.zeros(3, dtype=torch.float64) for lam in LAMBDAS}
     sampled = 0
-    with sides[0].reader, sides[1].reader:
-        for info in matrices:
-            count = min(info.elements, _SAMPLE_ELEMENTS)
-            left, right = (side.read(info.name, (info.elements - count) // 2, count) for side in sides)
-            sampled += count
-            moved = {lam: total + _moved(left, right, lam) for lam, total in moved.items()}
+    with sides[0].reader, sides[1].reader, ThreadPoolExecutor(_READS) as pool:
+        for start in range(0, len(matrices), _READS):
+            for left, right in pool.map(lambda info: _middle(sides, info), matrices[start : start + _READS]):
+                sampled += len(left)
+                moved = {lam: total + _moved(left, right, lam) for lam, total in moved.items()}
         spectra = tuple(_spectrum(info, sides) for info in _one_of_each_kind(matrices))
     survival = [
         Survival(lam, float(projection / should), float((error / should).sqrt()))
@@ -118,8 +119,7 @@ class _Side:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.places = checkpoint.tensors()
-        sizes = {name: header.size_bytes for name, header in checkpoint.files.items()}
-        self.reader = Reader(Path(checkpoint.root), sizes)
+        self.reader = Reader.of(checkpoint)
 
     def read(self, name: str, first: int, count: int) -> Tensor:
         file, info = self.places[name]
@@ -127,6 +127,12 @@ class _Side:
         buffer = memoryview(bytearray(count * item))
         self.reader.read(Read(file, info.start + first * item, 0, count * item), buffer)
         return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[info.dtype], count=count)
+
+
+def _middle(sides: tuple[_Side, _Side], info: TensorInfo) -> tuple[Tensor, Tensor]:
+    count = min(info.elements, _SAMPLE_ELEMENTS)
+    left, right = (side.read(info.name, (info.elements - count) // 2, count) for side in sides)
+    return left, right
 
 
 def _moved(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:

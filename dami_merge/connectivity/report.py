@@ -13,10 +13,19 @@ from typing import Literal
 
 from dami_merge.checkpoint.differences import PairDifferences, pair_differences
 from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.header import FLOATS
 from dami_merge.checkpoint.pair import examine
-from dami_merge.checkpoint.source import fetched, open_both
-from dami_merge.connectivity.naming import is_matrix, layer_and_module
-from dami_merge.connectivity.stream import stream
+from dami_merge.checkpoint.source import open_both
+from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
+from dami_merge.connectivity.sample import (
+    Sample,
+    SampleReport,
+    Stratum,
+    draw,
+    expanded,
+    report_sample,
+)
+from dami_merge.connectivity.stream import blocks, piece_bytes, stream
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.tensors.similarity import Similarity, Sums
 
@@ -25,7 +34,7 @@ DOUBTFUL = 0.95
 
 _STRUCTURAL = frozenset({"key-set", "shape", "dtype", "quantized"})
 
-Verdict = Literal["connected", "doubtful", "not connected"]
+Verdict = Literal["connected", "doubtful", "not connected", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class LmcReport:
     Attributes:
         instruct: Hub id or folder name.
         thinking: Likewise.
-        verdict: By the worst layer's matrices.
+        verdict: By the worst layer's matrices; `undecided` only from a sample.
         worst_layer: Its name.
         worst_cosine: Its cosine.
         threshold: At least this cosine is connected.
@@ -98,6 +107,10 @@ class LmcReport:
         differences: Of config, sampling defaults, tokenizer and chat template.
         refusals: Why `grid` would refuse this pair as it is.
         notes: Harmless differences.
+        instruct_revision: Its commit on the Hub; empty for a local folder.
+        thinking_revision: Likewise.
+        sample: What the verdict rests on where only a sample was read; then all numbers are estimates, and
+            what is said of tensors (identical, finite) is said of what was read.
     """
 
     instruct: str
@@ -116,6 +129,9 @@ class LmcReport:
     differences: PairDifferences
     refusals: tuple[Problem, ...]
     notes: tuple[str, ...]
+    instruct_revision: str = ""
+    thinking_revision: str = ""
+    sample: SampleReport | None = None
 
     @property
     def connected(self) -> bool:
@@ -128,25 +144,27 @@ def check_lmc(
     thinking: Checkpoint | str,
     *,
     threshold: float = CONNECTED,
+    sample: Sample | None = None,
     on_bytes: Callable[[int], None] = lambda _: None,
 ) -> LmcReport:
-    """Compare two checkpoints tensor by tensor; reads each once.
+    """Compare two checkpoints tensor by tensor; reads each once, from the Hub without a file on this disk.
 
     A difference of config or tokenizer does not stop the comparison; it is reported as what `grid` would
     refuse.
 
     Args:
-        instruct: System 1: folder, Hub id, `bundled:tiny/instruct`, or what `open_source` made of it; its
-            weights are downloaded if they are still on the Hub.
+        instruct: System 1: folder, Hub id, `bundled:tiny/instruct`, or what `open_source` made of it; what
+            is on the Hub and not in its cache is read from there.
         thinking: System 2, likewise.
         threshold: Cosine from which a layer counts as connected.
-        on_bytes: Told the bytes of both sides that each step has compared.
+        sample: Read so much only; None reads all.
+        on_bytes: Told the bytes of both sides that each step has compared; 0 while it waits for more.
 
     Raises:
         InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or no matrix.
-        HubError: A download failed.
+        HubError: The Hub could not be read to the end.
 
-    Peak memory: two blocks of 2^20 elements and four float64 vectors of 2^17 for each core.
+    Peak memory: that of `stream`.
     """
     instruct, thinking = open_both(instruct, thinking)
     comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
@@ -154,8 +172,11 @@ def check_lmc(
     if structural:
         raise InputRefused(structural)
     refusals, notes = examine(instruct, thinking)
-    instruct, thinking = fetched(instruct), fetched(thinking)
-    sums = stream(instruct, thinking, on_bytes)
+    strata = _strata(instruct, sample)
+    found = _compared(instruct, thinking, strata, on_bytes)
+    sums = {
+        name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
+    }
     _refuse_nonfinite(sums)
     shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
     tensors = tuple(
@@ -164,10 +185,15 @@ def check_lmc(
     )
     layers = _groups(tensors, sums, lambda tensor: tensor.layer)
     worst_layer, worst = _worst(layers)
+    sampled = None
+    if sample is not None:
+        observed = [(stratum, found[name]) for name, stratum in strata.items()]
+        read, total = weight_bytes(instruct, thinking, sample), weight_bytes(instruct, thinking)
+        sampled = report_sample(sample, observed, read_bytes=read, total_bytes=total)
     return LmcReport(
         instruct=instruct.source_id,
         thinking=thinking.source_id,
-        verdict=_verdict(worst, threshold),
+        verdict=_verdict(*((sampled.low, sampled.high) if sampled else (worst, worst)), threshold),
         worst_layer=worst_layer,
         worst_cosine=worst,
         threshold=threshold,
@@ -181,7 +207,44 @@ def check_lmc(
         differences=pair_differences(instruct, thinking),
         refusals=tuple(refusals),
         notes=tuple(notes),
+        instruct_revision=instruct.revision,
+        thinking_revision=thinking.revision,
+        sample=sampled,
     )
+
+
+def weight_bytes(instruct: Checkpoint, thinking: Checkpoint, sample: Sample | None = None) -> int:
+    """Bytes that `check_lmc` will report to its callback when it is done."""
+    pieces = (piece for stratum in _strata(instruct, sample).values() for piece in stratum.pieces)
+    return piece_bytes(instruct, thinking, pieces)
+
+
+def _strata(instruct: Checkpoint, sample: Sample | None) -> dict[str, Stratum]:
+    """What is read of every float tensor, in natural order of the names."""
+    places = instruct.tensors()
+    names = sorted((n for n in places if places[n][1].dtype in FLOATS), key=natural_key)
+    infos = [places[name][1] for name in names]
+    if sample is not None:
+        return dict(zip(names, draw(infos, sample), strict=True))
+    return {info.name: Stratum(info, len(blocks(info)), blocks(info)) for info in infos}
+
+
+def _compared(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    strata: Mapping[str, Stratum],
+    on_bytes: Callable[[int], None],
+) -> dict[str, list[Sums]]:
+    """The sums of every piece, by tensor, in the pieces' order."""
+    found: dict[str, list[Sums]] = {name: [] for name in strata}
+    stream(
+        instruct,
+        thinking,
+        (piece for stratum in strata.values() for piece in stratum.pieces),
+        take=lambda piece, sums: found[piece.name].append(sums),
+        on_bytes=on_bytes,
+    )
+    return found
 
 
 def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:
@@ -236,7 +299,13 @@ def _worst(layers: Iterable[GroupReport]) -> tuple[str, float]:
     return name, cosine
 
 
-def _verdict(cosine: float, threshold: float) -> Verdict:
+def _verdict(low: float, high: float, threshold: float) -> Verdict:
+    """For a worst cosine from `low` to `high`."""
+    verdicts = {_class(low, threshold), _class(high, threshold)}
+    return verdicts.pop() if len(verdicts) == 1 else "undecided"
+
+
+def _class(cosine: float, threshold: float) -> Verdict:
     if cosine >= threshold:
         return "connected"
     return "doubtful" if cosine >= min(DOUBTFUL, threshold) else "not connected"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport
 
-_TONES = {"connected": "good", "doubtful": "warn"}
+_TONES = {"connected": "good", "doubtful": "warn", "undecided": "warn"}
 
 
 def lmc_page(
@@ -35,8 +35,8 @@ def lmc_page(
             "report": report,
             "path": path,
             "difference": difference,
-            "instruct": report.instruct,
-            "thinking": report.thinking,
+            "instruct": _pinned(report.instruct, report.instruct_revision),
+            "thinking": _pinned(report.thinking, report.thinking_revision),
             "tone": _tone(report, path),
             "meaning": MEANING[report.verdict].capitalize(),
             "asides": _asides(report),
@@ -56,8 +56,19 @@ def _tone(report: "LmcReport", path: "PathReport | None") -> str:
     return _TONES.get(report.verdict, "bad")
 
 
+def _pinned(name: str, revision: str) -> str:
+    return f"{name}@{revision}" if revision else name
+
+
 def _asides(report: "LmcReport") -> list[str]:
     said = []
+    sample = report.sample
+    if sample is not None and sample.read_bytes < sample.total_bytes:
+        said.append(
+            f"Only {sample.read_bytes / sample.total_bytes:.1%} was read (seed {sample.seed}), so all numbers"
+            f" are estimates: at {sample.confidence:.0%} confidence the worst cosine is from {sample.low:.6f}"
+            f" to {sample.high:.6f}."
+        )
     if report.identical_tensors:
         said.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both.")
     if report.skipped:

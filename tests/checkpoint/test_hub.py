@@ -6,43 +6,23 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants
 
-from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.folder import HEADERS_AT_ONCE, Checkpoint
 from dami_merge.checkpoint.hub import FIRST_BYTES
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import fetched, open_source
 from dami_merge.errors import DiskFull, HubError, InputRefused
 from tests.checkpoints import CONFIG, random_tensors, write_checkpoint, write_json
-from tests.hub_server import Hub, running_hub
+from tests.hub_server import Hub
 
 NAME = "org/toy-instruct"
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """An empty Hub and an empty cache; the client's constants, read at import, point at them."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-    with running_hub() as server:
-        template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        huggingface_hub.close_session()
-        yield server
-        huggingface_hub.close_session()
 
 
 def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,7 +367,8 @@ def test_a_server_that_cannot_serve_parts_is_refused_before_it_sends_the_whole_f
 def test_a_connection_lost_within_a_header_is_an_error_of_the_hub(hub: Hub, tmp_path: Path) -> None:
     hub.add(NAME, repo_folder(tmp_path / "made"))
     hub.cut = True
-    with pytest.raises(HubError, match="org/toy-instruct: the Hub did not answer as it should"):
+    lost = r"org/toy-instruct: model\.safetensors could not be read in 6 attempts: peer closed connection"
+    with pytest.raises(HubError, match=lost):
         open_source(NAME)
 
 
@@ -466,3 +447,31 @@ def test_the_environment_of_a_fresh_process_is_obeyed(hub: Hub, tmp_path: Path) 
     offline = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert json.loads(offline.stdout) == [False, False, hub.repos[NAME].refs["main"], shards]
     assert not hub.log
+
+
+def test_headers_of_many_shards_are_read_at_once_and_their_problems_told_in_order(
+    hub: Hub, tmp_path: Path
+) -> None:
+    tensors = {f"layer.{number}.weight": torch.full((4,), float(number)) for number in range(20)}
+    folder = write_checkpoint(tmp_path / "made", tensors, shards=[[name] for name in tensors])
+    hub.add(NAME, folder)
+    assert names_and_shapes(open_source(NAME)) == dict.fromkeys(tensors, (4,))
+    for number in (17, 3, 9):
+        (folder / f"model-{number:05d}-of-00020.safetensors").write_bytes(b"\xff" * 100)
+    hub.add("org/damaged", folder)
+    hub.slow_s = 0.02
+    with pytest.raises(InputRefused, match="model-00003-of-00020") as refused:
+        open_source("org/damaged")
+    assert [problem.message.split(":")[1] for problem in refused.value.problems] == [
+        f" model-{number:05d}-of-00020.safetensors" for number in (3, 9, 17)
+    ]
+    assert 4 <= hub.most_at_once <= HEADERS_AT_ONCE
+
+
+def test_of_several_shards_that_the_hub_refuses_the_first_is_told(hub: Hub, tmp_path: Path) -> None:
+    tensors = {f"layer.{number}.weight": torch.zeros(4) for number in range(20)}
+    folder = write_checkpoint(tmp_path / "made", tensors, shards=[[name] for name in tensors])
+    hub.add(NAME, folder)
+    hub.commit_claim = "f" * 40
+    with pytest.raises(HubError, match=r"model-00001-of-00020\.safetensors changed"):
+        open_source(NAME)

@@ -2,12 +2,18 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from dami_merge.checkpoint.source import open_source
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.cli.test_grid import run
+from tests.hub_server import Hub
 from tests.twins import permuted_twin
 
 
@@ -244,3 +250,129 @@ def test_json_says_the_answers_the_next_steps_and_the_differences(pair_folders: 
     assert "walk the path" in value["next"][0]
     assert value["differences"]["template"][0].startswith("--- ")
     assert f"next: {value['next'][0]}" in run("check-lmc", *pair_folders).stdout
+
+
+def publish(hub: Hub, pair: tuple[Path, Path]) -> tuple[str, str]:
+    """The pair as repositories; `org/name@commit` of both."""
+    commits = [hub.add(f"org/{folder.name}", folder).refs["main"] for folder in pair]
+    first, second = (f"org/{folder.name}@{commit}" for folder, commit in zip(pair, commits, strict=True))
+    return first, second
+
+
+@pytest.fixture
+def large_folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A pair of which a sample leaves something out; some 9 MB a side."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        f"model.layers.{layer}.mlp.up_proj.weight": torch.randn(1536, 1024, generator=generator).bfloat16()
+        for layer in range(3)
+    }
+    return (
+        write_checkpoint(tmp_path / "large-instruct", tensors),
+        write_checkpoint(tmp_path / "large-thinking", near(tensors, noise=0.05)),
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--sample", "5%"), ("--difference",)])
+def test_models_of_the_hub_are_compared_without_a_weight_file_on_the_disk(
+    hub: Hub, large_folders: tuple[Path, Path], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    pinned = publish(hub, large_folders)
+    hub.redirects = True
+    home = tmp_path / "home"
+    environment = {**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "TMPDIR": str(tmp_path)}
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_XET_CACHE"):
+        environment.pop(variable, None)
+    before = set(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "dami_merge", "check-lmc", *(p.partition("@")[0] for p in pinned)]
+    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"compared {pinned[0]} with {pinned[1]}" in done.stdout.splitlines()
+    left = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    assert any(path.name == "config.json" for path in left), "the small files are kept"
+    assert sum(path.stat().st_size for path in left) < 20_000
+    local = run("check-lmc", *large_folders, *options)
+    assert done.stdout.splitlines()[:5] == local.stdout.splitlines()[:5]
+
+
+def test_json_has_the_commits_and_no_commit_for_a_folder(hub: Hub, pair_folders: tuple[Path, Path]) -> None:
+    pinned = publish(hub, pair_folders)
+    value = json.loads(run("check-lmc", "org/toy-instruct", pair_folders[1], "--json").stdout)
+    assert f"{value['instruct']}@{value['instruct_revision']}" == pinned[0]
+    assert (value["thinking"], value["thinking_revision"]) == ("toy-thinking", "")
+    output = run("check-lmc", "org/toy-instruct", pair_folders[1]).stdout
+    assert f"compared {pinned[0]} with toy-thinking" in output
+    assert "compared" not in run("check-lmc", *pair_folders).stdout
+
+
+def test_with_download_the_weights_stay_in_the_cache(
+    hub: Hub, pair_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    publish(hub, pair_folders)
+    assert run("check-lmc", "org/toy-instruct", "org/toy-thinking", "--download").exit_code == 0
+    assert len(list((tmp_path / "cache").rglob("model.safetensors"))) == 2
+    hub.log.clear()
+    assert run("check-lmc", "org/toy-instruct", "org/toy-thinking").exit_code == 0
+    assert not hub.asked(".safetensors")
+
+
+def test_texts_download_the_weights_of_the_commits_that_were_compared(hub: Hub, tmp_path: Path) -> None:
+    for side in ("instruct", "thinking"):
+        hub.add(f"org/{side}", open_source(f"bundled:tiny/{side}").root)
+    options = ("--texts", "bundled", "--limit", 5, "--steps", 4, "--json")
+    value = json.loads(run("check-lmc", "org/instruct", "org/thinking", *options).stdout)
+    assert value["path"] == json.loads(run("check-lmc", *options).stdout)["path"]
+    assert len(list((tmp_path / "cache").rglob("model.safetensors"))) == 2
+    listings = [request.path for request in hub.log if request.path.startswith("/api/models/org/thinking")]
+    assert listings[-1].endswith(f"/{value['thinking_revision']}"), "the walk opens the commit"
+
+
+def test_a_sample_says_what_was_read_what_it_proves_and_what_it_cannot_see(
+    large_folders: tuple[Path, Path],
+) -> None:
+    result = run("check-lmc", *large_folders, "--sample", "5%", "--seed", 3)
+    assert result.exit_code == 0
+    sample = json.loads(run("check-lmc", *large_folders, "--sample", "0.05", "--seed", 3, "--json").stdout)[
+        "sample"
+    ]
+    assert (sample["share"], sample["seed"], sample["confidence"]) == (0.05, 3, 0.95)
+    assert sample["read_bytes"] < 0.08 * sample["total_bytes"]
+    assert [layer["layer"] for layer in sample["layers"]] == [f"model.layers.{i}" for i in range(3)]
+    share = f"{sample['read_bytes'] / sample['total_bytes']:.1%}"
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("read ") and f"({share}), seed 3" in line for line in lines)
+    assert any(f"is at least {sample['low']:.6f}" in line for line in lines)
+    assert any("confined to a few rows that no chunk hit is not seen" in line for line in lines)
+    other = json.loads(run("check-lmc", *large_folders, "--sample", "5%", "--json").stdout)["sample"]
+    assert other["seed"] == 0
+    assert other["low"] != sample["low"]
+
+
+def test_a_sample_that_decides_nothing_exits_with_one_and_says_the_way_out(
+    large_folders: tuple[Path, Path],
+) -> None:
+    worst = json.loads(run("check-lmc", *large_folders, "--json").stdout)["worst_cosine"]
+    result = run("check-lmc", *large_folders, "--sample", "5%", "--threshold", worst)
+    assert result.exit_code == 1
+    assert "undecided: the sample is too small to tell: take a larger --sample" in result.stdout
+    assert any(line.startswith("close weights?  unclear") for line in result.stdout.splitlines())
+
+
+def test_a_sample_of_the_bundled_pair_is_all_of_it_and_connected() -> None:
+    result = run("check-lmc", "--sample", "5%")
+    assert result.exit_code == 0
+    assert "connected: interpolation should work" in result.stdout
+    assert "the tensors are small, and the sample is all of them" in result.stdout
+    assert json.loads(run("check-lmc", "--json").stdout)["sample"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--seed", 1), "--seed is for --sample"), (("--sample", "5"), "'5' is no share")],
+)
+def test_a_seed_without_a_sample_and_a_share_above_all_are_usage_errors(
+    options: tuple[object, ...], message: str
+) -> None:
+    result = run("check-lmc", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -1,18 +1,24 @@
 """check_lmc on real checkpoints: numbers against a reference, verdicts on pairs of known kinds."""
 
+import dataclasses
 import math
+import threading
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import hf_hub_download
 from torch import Tensor
 
 from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity import stream as module
-from dami_merge.connectivity.report import LmcReport, check_lmc
-from dami_merge.connectivity.stream import weight_bytes
-from dami_merge.errors import InputRefused
+from dami_merge.connectivity.report import LmcReport, check_lmc, weight_bytes
+from dami_merge.connectivity.sample import Sample
+from dami_merge.connectivity.stream import REMOTE_READS
+from dami_merge.errors import HubError, InputRefused
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
+from tests.hub_server import Hub
 
 
 def _check(
@@ -185,3 +191,122 @@ def test_progress_adds_up_to_the_announced_bytes(tmp_path: Path) -> None:
     seen: list[int] = []
     check_lmc(*sides, on_bytes=seen.append)
     assert sum(seen) == weight_bytes(*sides) > 0
+
+
+def large_pair() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors of more than a block, of three dtypes, and small ones between."""
+    generator = torch.Generator().manual_seed(0)
+    left = random_tensors(seed=0) | {
+        "model.layers.0.mlp.down_proj.weight": torch.randn(1100, 1000, generator=generator).bfloat16(),
+        "model.layers.1.mlp.down_proj.weight": torch.randn(701, 1000, generator=generator),
+        "model.layers.1.self_attn.o_proj.weight": torch.randn(3, 7, generator=generator).half(),
+        "model.layers.1.self_attn.odd.weight": torch.randn(9, 33, generator=generator).double(),
+        "none.weight": torch.zeros(0, 4),
+        "ids": torch.arange(5),
+    }
+    return left, near(left)
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+@pytest.mark.parametrize("sample", [None, Sample(Fraction(1, 20))])
+def test_the_report_from_the_hub_is_that_from_the_disk_bit_for_bit(
+    hub: Hub, tmp_path: Path, redirects: bool, sample: Sample | None
+) -> None:
+    left, right = large_pair()
+    backwards = {name: right[name] for name in reversed(right)}
+    shards = [list(left)[:5], list(left)[5:]]
+    hub.redirects = redirects
+    hub.signature_uses = 5
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left, shards=shards))
+    hub.add("org/t", write_checkpoint(tmp_path / "t", backwards))
+    sides = open_both("org/i", "org/t")
+    assert all(side.remote for side in sides)
+    hub.cuts = 5
+    remote = check_lmc(*sides, sample=sample)
+    local = check_lmc(*open_both(str(tmp_path / "i"), str(tmp_path / "t")), sample=sample)
+    assert (remote.instruct, remote.instruct_revision) == ("org/i", hub.repos["org/i"].refs["main"])
+    assert (remote.thinking, remote.thinking_revision) == ("org/t", hub.repos["org/t"].refs["main"])
+    assert (local.instruct_revision, local.thinking_revision) == ("", "")
+    assert local == dataclasses.replace(
+        remote, instruct="i", thinking="t", instruct_revision="", thinking_revision=""
+    )
+    assert not [path for path in tmp_path.glob("cache/**/*") if path.suffix == ".safetensors"]
+
+
+def test_of_the_hub_every_byte_is_fetched_once_and_neighbours_in_one_request(
+    hub: Hub, tmp_path: Path
+) -> None:
+    left, right = large_pair()
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left))
+    hub.add("org/t", write_checkpoint(tmp_path / "t", right))
+    sides = open_both("org/i", "org/t")
+    hub.log.clear()
+    seen: list[int] = []
+    check_lmc(*sides, on_bytes=seen.append)
+    assert sum(seen) == weight_bytes(*sides) == sum(request.sent_bytes for request in hub.log)
+    assert len(hub.log) <= 8, "ten small tensors do not take a request each"
+
+
+def test_a_sample_of_the_hub_fetches_no_more_than_it_reports(hub: Hub, tmp_path: Path) -> None:
+    left, right = large_pair()
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left))
+    hub.add("org/t", write_checkpoint(tmp_path / "t", right))
+    sides = open_both("org/i", "org/t")
+    hub.log.clear()
+    report = check_lmc(*sides, sample=Sample(Fraction(1, 20)))
+    assert report.sample is not None
+    fetched_bytes = sum(request.sent_bytes for request in hub.log)
+    assert fetched_bytes == report.sample.read_bytes < 0.15 * report.sample.total_bytes
+
+
+def test_shards_that_are_in_the_cache_are_read_from_there(hub: Hub, tmp_path: Path) -> None:
+    left, right = large_pair()
+    names = [name for name, tensor in left.items() if tensor.numel()]
+    for repo, tensors in (("org/i", left), ("org/t", right)):
+        folder = tmp_path / repo.replace("/", "-")
+        hub.add(repo, write_checkpoint(folder, tensors, shards=[names[:9], names[9:]]))
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    hf_hub_download("org/i", first, revision=hub.repos["org/i"].refs["main"])
+    sides = open_both("org/i", "org/t")
+    hub.log.clear()
+    check_lmc(*sides)
+    asked = {request.path.split("/")[2] + " " + request.path.rpartition("/")[2] for request in hub.log}
+    assert asked == {f"i {second}", f"t {first}", f"t {second}"}
+
+
+@pytest.mark.parametrize("sample", [None, Sample(Fraction(1, 20))])
+def test_several_requests_are_in_flight(hub: Hub, tmp_path: Path, sample: Sample | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    left = {f"layers.{i}.weight": torch.randn(1100, 1000, generator=generator) for i in range(8)}
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left))
+    hub.slow_s = 0.05
+    sides = open_both("org/i", "org/i")
+    check_lmc(*sides, sample=sample)
+    assert 4 <= hub.most_at_once <= REMOTE_READS
+
+
+def test_a_hub_that_fails_half_way_fails_the_check_and_leaves_no_thread(hub: Hub, tmp_path: Path) -> None:
+    left, right = large_pair()
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left))
+    hub.add("org/t", write_checkpoint(tmp_path / "t", right))
+    sides = open_both("org/i", "org/t")
+    hub.faults = [(403, {"X-Error-Code": "GatedRepo"})]
+    with pytest.raises(HubError, match="is gated"):
+        check_lmc(*sides)
+    workers = [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not workers
+
+
+def test_while_the_hub_is_waited_for_the_caller_is_told_and_may_stop(hub: Hub, tmp_path: Path) -> None:
+    left, right = large_pair()
+    hub.add("org/i", write_checkpoint(tmp_path / "i", left))
+    hub.add("org/t", write_checkpoint(tmp_path / "t", right))
+    sides = open_both("org/i", "org/t")
+    hub.faults = [(429, {"Retry-After": "250"})] * 100
+
+    def stop(count: int) -> None:
+        assert count == 0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_lmc(*sides, on_bytes=stop)
