@@ -34,6 +34,7 @@ class Table:
 
     Attributes:
         lambdas: Ascending.
+        settings: Digest of the settings of each λ.
         questions: Ids.
         groups: One for each question.
         samples: Shape [N, Λ]: answers in each cell; 0 where there is none yet.
@@ -46,6 +47,7 @@ class Table:
     """
 
     lambdas: tuple[Fraction, ...]
+    settings: tuple[str, ...]
     questions: tuple[str, ...]
     groups: tuple[str, ...]
     samples: Counts
@@ -99,6 +101,7 @@ class Table:
         part = np.ix_(rows, kept)
         return Table(
             lambdas=tuple(self.lambdas[place] for place in kept),
+            settings=tuple(self.settings[place] for place in kept),
             questions=tuple(self.questions[place] for place in rows),
             groups=tuple(self.groups[place] for place in rows),
             samples=self.samples[part],
@@ -146,7 +149,7 @@ def tabulate(rollouts: Iterable[Rollout]) -> Table:
         problems.append(Problem("empty", "there is no rollout", "run the sweep first"))
     if problems:
         raise InputRefused(problems)
-    return _table(cells, groups, tuple(sorted(settings)))
+    return _table(cells, groups, {lam: min(settings[lam]) for lam in sorted(settings)})
 
 
 def exact_means(sums: Counts, samples: Counts) -> tuple[Floats, int]:
@@ -185,19 +188,22 @@ def _name(rollout: Rollout) -> str:
 def _table(
     cells: dict[str, dict[Fraction, dict[int, Rollout]]],
     groups: dict[str, str],
-    lambdas: tuple[Fraction, ...],
+    settings: dict[Fraction, str],
 ) -> Table:
-    rows = {question: [list(own.get(lam, {}).values()) for lam in lambdas] for question, own in cells.items()}
+    rows = {
+        question: [list(own.get(lam, {}).values()) for lam in settings] for question, own in cells.items()
+    }
     counts = {question: [_counts(answers) for answers in row] for question, row in rows.items()}
     order = sorted(rows, key=lambda question: (_difficulty(counts[question]), counts[question], question))
     most = max(len(answers) for row in rows.values() for answers in row)
-    lengths = np.full((len(order), len(lambdas), most), _NO_SAMPLE, dtype=np.int64)
+    lengths = np.full((len(order), len(settings), most), _NO_SAMPLE, dtype=np.int64)
     for place, question in enumerate(order):
         for column, answers in enumerate(rows[question]):
             lengths[place, column, : len(answers)] = sorted(answer.tokens for answer in answers)
     table = np.array([counts[question] for question in order], dtype=np.int64)
     return Table(
-        lambdas=lambdas,
+        lambdas=tuple(settings),
+        settings=tuple(settings.values()),
         questions=tuple(order),
         groups=tuple(groups[question] for question in order),
         samples=table[:, :, 0],

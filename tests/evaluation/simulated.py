@@ -53,11 +53,11 @@ def sweep(
 
 def binomial_range(repetitions: int, probability: float, error: float = 1e-3) -> tuple[float, float]:
     """Shares between which a binomial one falls but for a chance of `error` on each side."""
-    chances = [
-        math.comb(repetitions, hits) * probability**hits * (1 - probability) ** (repetitions - hits)
-        for hits in range(repetitions + 1)
-    ]
-    below = np.cumsum(chances)
+    ways = [math.lgamma(n + 1) for n in range(repetitions + 1)]
+    hits = np.arange(repetitions + 1)
+    logs = ways[-1] - np.array(ways) - np.array(ways[::-1])
+    logs += hits * math.log(probability) + (repetitions - hits) * math.log1p(-probability)
+    below = np.cumsum(np.exp(logs))
     low = int(np.searchsorted(below, error))
     high = int(np.searchsorted(below, 1 - error))
     return low / repetitions, high / repetitions
