@@ -127,6 +127,7 @@ def resample(table: Table, *, seed: int, resamples: int = RESAMPLES) -> Resample
     accuracy, accuracy_scale = exact_means(shared.correct, shared.samples)
     tokens, tokens_scale = exact_means(shared.length_sums, shared.samples)
     both = np.hstack([accuracy, tokens])
+    both = both[np.lexsort(both.T)]  # a question's draws go with its numbers, not with its place or name
     divisor = np.repeat([count * accuracy_scale, count * tokens_scale], len(table.lambdas))
     sums = np.vstack([drawn @ both for drawn in _draws(count, resamples, np.random.default_rng(seed))])
     right, length = np.hsplit(sums / divisor, 2)

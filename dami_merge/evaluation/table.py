@@ -155,7 +155,7 @@ def tabulate(rollouts: Iterable[Rollout]) -> Table:
 def exact_means(sums: Counts, samples: Counts) -> tuple[Floats, int]:
     """Means of cells as integers over one denominator, so that what is equal is equal after any summing.
 
-    1/3 + 1/3 + 1 and 1 + 2/3 + 0 differ in floats, and would be told as a dip of accuracy.
+    3/5 and 1/5 + 2/5 differ in floats, and would be told as a dip of accuracy.
 
     Args:
         sums: Shape [N, Λ], not negative.

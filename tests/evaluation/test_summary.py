@@ -125,6 +125,9 @@ def test_an_unfinished_sweep_is_compared_on_what_all_lambdas_have(rollouts: list
     assert without.lambdas == tuple(others)
     assert without.overall.comparison is not None
     assert without.overall.comparison.questions == 40
+    alone = summarise([each for each in half if each.fraction != "3/4"], seed=0, resamples=50)
+    assert alone.overall.comparison is not None
+    assert without.overall.comparison.neighbours == alone.overall.comparison.neighbours
 
 
 def test_lambdas_without_a_shared_question_have_rows_and_no_comparison() -> None:
