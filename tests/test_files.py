@@ -149,7 +149,11 @@ def test_a_second_run_is_refused_with_what_is_worked_on(tmp_path: Path) -> None:
     lock = tmp_path / "out" / ".dami" / "lock"
     lock.parent.mkdir(parents=True)
     message = f"^another run is working on {tmp_path}$"
-    with locked(lock, what=tmp_path), pytest.raises(OutputRefused, match=message) as no, locked(lock, what=tmp_path):
+    with (
+        locked(lock, what=tmp_path),
+        pytest.raises(OutputRefused, match=message) as no,
+        locked(lock, what=tmp_path),
+    ):
         pass
     assert "-o" in no.value.hint
 

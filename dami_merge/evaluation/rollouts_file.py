@@ -1,7 +1,7 @@
-"""A rollouts file: one line a sample, appended, and never half of one. Beside it lies what it was made with.
+"""A rollouts file: one line a sample, appended, never half of one. Beside it lies what it was made with.
 
-A line is on its way to the disk before the next is written, so that whatever ends a run leaves whole lines and
-at most one torn end, which the next run cuts off and makes again.
+A line is handed to the system before the next is made, so that whatever ends a run leaves whole lines and at
+most one torn end, which the next run cuts off and makes again.
 """
 
 import os
@@ -94,7 +94,7 @@ def read_rollouts(path: Path) -> tuple[Rollout, ...]:
     """Every whole line of a rollouts file, in its order; a torn end is left out.
 
     Raises:
-        InputRefused: It cannot be read, or lines are of another form or twice there; the first five are named.
+        InputRefused: It cannot be read, or lines are of another form or twice there; all are named.
     """
     try:
         content = path.read_bytes()

@@ -52,7 +52,7 @@ def _filled(path: Path, *rows: Rollout) -> bytes:
 
 def test_what_is_appended_is_read_again_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    rows = _row("q000"), _row("q001", text="two\nlines, λ and \"quotes\"\u2028")
+    rows = _row("q000"), _row("q001", text='two\nlines, λ and "quotes"\u2028')
     content = _filled(path, *rows)
     assert content.count(b"\n") == 2
     assert [json.loads(line)["lambda"] for line in content.split(b"\n")[:-1]] == ["1/2", "1/2"]
@@ -112,8 +112,9 @@ def test_a_question_that_changed_is_refused_and_a_new_one_is_added(tmp_path: Pat
     path = tmp_path / "r.jsonl"
     _filled(path, _row("q000"))
     changed = [replace(QUESTIONS[0], answer="7"), *QUESTIONS[1:]]
-    with pytest.raises(OutputRefused, match="question 'q000' was another"), open_rollouts(
-        path, SETTINGS, changed
+    with (
+        pytest.raises(OutputRefused, match="question 'q000' was another"),
+        open_rollouts(path, SETTINGS, changed),
     ):
         pass
     with open_rollouts(path, SETTINGS, sums(6)[4:]) as file:
@@ -135,8 +136,9 @@ def test_a_second_run_on_one_file_is_refused(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(OutputRefused, match=f"another run is working on {path}"), open_rollouts(
-            path, SETTINGS, QUESTIONS
+        with (
+            pytest.raises(OutputRefused, match=f"another run is working on {path}"),
+            open_rollouts(path, SETTINGS, QUESTIONS),
         ):
             pass
         holder.kill()
@@ -167,8 +169,9 @@ def test_rollouts_without_their_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     before = _filled(path, _row("q000"))
     sidecar_path(path).unlink()
-    with pytest.raises(InputRefused, match=r"r\.jsonl\.settings\.json: No such file"), open_rollouts(
-        path, SETTINGS, QUESTIONS
+    with (
+        pytest.raises(InputRefused, match=r"r\.jsonl\.settings\.json: No such file"),
+        open_rollouts(path, SETTINGS, QUESTIONS),
     ):
         pass
     assert path.read_bytes() == before

@@ -96,9 +96,7 @@ def test_more_samples_questions_and_lambdas_are_added_to_what_is_there(tmp_path:
 def _graded(text: str, finish: str = "stop", *, prefilled: bool = False, tokens: int = 7) -> Rollout:
     generation = Generation(text, tokens, finish, 0.25, prefilled)  # type: ignore[arg-type]  # of a parameter
     with Grader() as grader:
-        return graded(
-            Request(sums(3)[2], 1), generation, "1/2", grader, settings="s", sampling=SAMPLING
-        )
+        return graded(Request(sums(3)[2], 1), generation, "1/2", grader, settings="s", sampling=SAMPLING)
 
 
 @pytest.mark.parametrize(
