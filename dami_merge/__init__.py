@@ -1,8 +1,9 @@
 """dami-merge: a λ-grid of checkpoints between an Instruct and a Thinking model, and a router over it.
 
-Importing this package imports no torch. `build_grid` and `check_lmc` live in `dami_merge.grid.build` and
-`dami_merge.connectivity.report`, whose import does.
+Importing this package imports no torch; the first use of `build_grid` or `check_lmc` does.
 """
+
+from typing import TYPE_CHECKING
 
 from dami_merge._version import __version__
 from dami_merge.errors import (
@@ -21,6 +22,10 @@ from dami_merge.errors import (
 )
 from dami_merge.router.route import Route, Router
 
+if TYPE_CHECKING:
+    from dami_merge.connectivity.report import check_lmc
+    from dami_merge.grid.build import build_grid
+
 __all__ = [
     "DamiMergeError",
     "DeviceUnfit",
@@ -37,4 +42,17 @@ __all__ = [
     "Router",
     "UsageError",
     "__version__",
+    "build_grid",
+    "check_lmc",
 ]
+
+_WITH_TORCH = {"build_grid": "dami_merge.grid.build", "check_lmc": "dami_merge.connectivity.report"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first asked for."""
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_WITH_TORCH[name]), name)

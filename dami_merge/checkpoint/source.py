@@ -42,8 +42,8 @@ def open_source(spec: str) -> Checkpoint:
     raise InputRefused([Problem("no-such-model", f"{spec} {what}", "give a model folder or org/name")])
 
 
-def open_both(instruct: str, thinking: str) -> tuple[Checkpoint, Checkpoint]:
-    """Open both sides of a pair; what is wrong with either is reported together.
+def open_both(instruct: str | Checkpoint, thinking: str | Checkpoint) -> tuple[Checkpoint, Checkpoint]:
+    """Open both sides of a pair, where they are not open yet; all that is wrong is reported together.
 
     Raises:
         InputRefused: With the problems of both.
@@ -53,7 +53,7 @@ def open_both(instruct: str, thinking: str) -> tuple[Checkpoint, Checkpoint]:
     problems: list[Problem] = []
     for spec in (instruct, thinking):
         try:
-            opened.append(open_source(spec))
+            opened.append(spec if isinstance(spec, Checkpoint) else open_source(spec))
         except InputRefused as error:
             problems += error.problems
     if problems:

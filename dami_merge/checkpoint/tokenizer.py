@@ -4,6 +4,7 @@ The embedding rows of both models are averaged, so row i must mean the same toke
 Parses tokenizer files as data; no tokenizer library is loaded.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,10 +38,25 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
 
 def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
     """Say so when the chat templates differ: they usually do, and the donor's is the one in use."""
-    left, right = _template(instruct), _template(thinking)
-    if left == right:
+    if chat_template(instruct) == chat_template(thinking):
         return None
     return "the chat templates differ: each checkpoint takes its donor's"
+
+
+def chat_template(checkpoint: Checkpoint) -> str | None:
+    """The template in use: the file of its own before the field of tokenizer_config.json; None without any.
+
+    Several named templates of one field are shown as JSON.
+    """
+    path = checkpoint.root / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8", errors="replace")
+    config = checkpoint.root / "tokenizer_config.json"
+    content = read_json(config) if config.is_file() else {}
+    template = content.get("chat_template") if isinstance(content, dict) else None
+    if template is None or isinstance(template, str):
+        return template
+    return json.dumps(template, indent=2, ensure_ascii=False)
 
 
 def _waivable(code: str, message: str, field: str) -> Problem:
@@ -145,15 +161,6 @@ def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
             if role.endswith("_token") and isinstance(text, str):
                 roles[role] = text
     return roles
-
-
-def _template(checkpoint: Checkpoint) -> object:
-    path = checkpoint.root / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8", errors="replace")
-    config = checkpoint.root / "tokenizer_config.json"
-    content = read_json(config) if config.is_file() else {}
-    return content.get("chat_template") if isinstance(content, dict) else None
 
 
 def _both_have(name: str, instruct: Checkpoint, thinking: Checkpoint) -> bool:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dami_merge.cli.interrupt import interruptible
-from dami_merge.cli.lmc_view import lmc_value, show_lmc, write_csv
-from dami_merge.cli.output import counter, json_option, meter, show_json
+from dami_merge.cli.lmc_value import lmc_value, write_csv
+from dami_merge.cli.lmc_view import show_lmc
+from dami_merge.cli.output import counter, json_option, meter, refuse_unwritable, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 
 if TYPE_CHECKING:
@@ -48,9 +49,13 @@ BUNDLED_TEXTS = "bundled"
     is_flag=True,
     help="Also whether the difference survives rounding, and of how few directions it is made (a sample).",
 )
+@click.option(
+    "--diff", is_flag=True, help="Print how configs, sampling defaults, tokenizers and templates differ."
+)
 @click.option("--heat", is_flag=True, help="Print the cosine of every layer by every kind of module.")
 @click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and modules.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page of all of it.")
 @json_option
 def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     *,
@@ -61,9 +66,11 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     limit: int | None,
     device: str,
     difference: bool,
+    diff: bool,
     heat: bool,
     tensors: bool,
     csv: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Compare two models layer by layer, and with --texts walk the path between them.
@@ -79,11 +86,16 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     models the bundled tiny pair is checked.
     """
     from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both
+    from dami_merge.report.page import plotting
 
     if len(models) not in {0, 2}:
         raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
     if texts is None and (steps is not None or limit is not None):
         raise UsageError("--steps and --limit are for --texts", hint="add --texts FILE, or --texts bundled")
+    for file in (csv, html):
+        refuse_unwritable(file)
+    if html is not None:
+        plotting()  # what is missing is said before hours of work
     instruct, thinking = models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)
     both = open_both(instruct, thinking)
     report = _compare(both, threshold)
@@ -91,22 +103,24 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
         path = None if texts is None else _walk((instruct, thinking), texts, steps or 10, limit, device)
     except DamiMergeError:
         if not as_json:
-            show_lmc(report, None, None, heat=heat, tensors=tensors)  # what was found is not lost
+            show_lmc(report, None, None, heat=heat, tensors=tensors, diff=diff)  # what was found is not lost
         raise
     sample = _examine(both) if difference else None
     if csv is not None:
         write_csv(report, csv)
+    if html is not None:
+        _write_page(html, report, path, sample)
     if as_json:
         show_json(lmc_value(report, path, sample))
     else:
-        show_lmc(report, path, sample, heat=heat, tensors=tensors)
+        show_lmc(report, path, sample, heat=heat, tensors=tensors, diff=diff)
     if not report.connected or (path is not None and not (path.same_basin and path.smooth)):
         click.get_current_context().exit(1)
 
 
 def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float) -> "LmcReport":
     from dami_merge.connectivity.report import check_lmc as check
-    from dami_merge.connectivity.report import weight_bytes
+    from dami_merge.connectivity.stream import weight_bytes
 
     done = 0
     with meter(weight_bytes(*both)) as show, interruptible() as safe_point:
@@ -124,6 +138,16 @@ def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
     from dami_merge.connectivity.difference import examine_difference
 
     return examine_difference(*both)
+
+
+def _write_page(
+    html: Path, report: "LmcReport", path: "PathReport | None", sample: "DifferenceReport | None"
+) -> None:
+    from dami_merge.files import write_durable
+    from dami_merge.report.lmc import lmc_page
+
+    write_durable(html, lmc_page(report, path, sample).encode())
+    click.echo(f"page written: {html}", err=True)
 
 
 def _walk(names: tuple[str, str], texts: str, steps: int, limit: int | None, device: str) -> "PathReport":

@@ -1,25 +1,22 @@
-"""What `dami-merge check-lmc` prints: tables and answers, a JSON value, or a CSV file."""
+"""What `dami-merge check-lmc` prints: tables, a strip of layers, and answers."""
 
-import csv
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console
+from dami_merge.connectivity.advice import MEANING, answers, next_steps
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
+    from rich.table import Table
+    from rich.text import Text
+
+    from dami_merge.checkpoint.differences import PairDifferences
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import GroupReport, LmcReport
     from dami_merge.tensors.similarity import Similarity
 
-_MEANING = {
-    "connected": "interpolation should work",
-    "doubtful": "interpolation may fail: try a few λ before you build a grid",
-    "not connected": "interpolation will most likely give garbage: is it one base?",
-}
 _SHADES = (
     (0.9999, "·", "bright_green"),
     (0.999, "░", "green"),
@@ -29,78 +26,8 @@ _SHADES = (
 """From which cosine, as which character, in which colour; anything below is the last."""
 
 _DARKEST = ("█", "red")
+_SAID = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]not asked[/]"}
 _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
-
-
-def lmc_value(
-    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
-) -> dict[str, object]:
-    """What was found, as JSON; `path` and `difference` are null where they were not asked for."""
-    return {
-        "connected": report.connected,
-        **asdict(report),
-        "path": None if path is None else _path_value(path),
-        "difference": None if difference is None else _difference_value(difference),
-    }
-
-
-def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
-    from dami_merge.connectivity.difference import RANKS
-    from dami_merge.grid.manifest import fraction_text
-
-    return {
-        "sampled_elements": difference.sampled_elements,
-        "survival": [
-            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
-            for each in difference.survival
-        ],
-        "spectra": [
-            {
-                "tensor": each.tensor,
-                "module": each.module,
-                "shape": list(each.shape),
-                "energy": {str(rank): share for rank, share in zip(RANKS, each.energy, strict=True)},
-            }
-            for each in difference.spectra
-        ],
-    }
-
-
-def _path_value(path: "PathReport") -> dict[str, object]:
-    from dami_merge.grid.manifest import fraction_text
-
-    return {
-        "texts": path.texts,
-        "tokens": path.tokens,
-        "points": [{"lambda": fraction_text(point.lam), "loss": point.loss} for point in path.points],
-        "steps": [
-            {
-                "from": fraction_text(step.start),
-                "to": fraction_text(step.stop),
-                "cosine": list(step.cosine),
-                "cka": list(step.cka),
-            }
-            for step in path.steps
-        ],
-        "barrier": path.barrier,
-        "barrier_above_line": path.barrier_above_line,
-        "barrier_lambda": fraction_text(path.barrier_lam),
-        "abruptness": path.abruptness,
-        "same_basin": path.same_basin,
-        "smooth": path.smooth,
-        "monotone": path.monotone,
-    }
-
-
-def write_csv(report: "LmcReport", path: Path) -> None:
-    """Write one line for every tensor, with a heading."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        facts = list(asdict(report.tensors[0].similarity)) if report.tensors else []
-        lines.writerow(["tensor", "layer", "module", "matrix", *facts])
-        for tensor in report.tensors:
-            values = asdict(tensor.similarity).values()
-            lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
 
 
 def show_lmc(
@@ -110,6 +37,7 @@ def show_lmc(
     *,
     heat: bool,
     tensors: bool,
+    diff: bool,
 ) -> None:
     """Print what was found as tables on stdout."""
     out = console()
@@ -125,11 +53,13 @@ def show_lmc(
     out.print()
     out.print(_strip(report))
     color = {"connected": "green", "doubtful": "yellow"}.get(report.verdict, "red")
-    out.print(f"[{color} bold]{report.verdict}[/]: {_MEANING[report.verdict]}")
+    out.print(f"[{color} bold]{report.verdict}[/]: {MEANING[report.verdict]}")
     out.print(
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
         f" {report.threshold:g} is asked for"
     )
+    if report.identical_tensors:
+        out.print(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both")
     out.print()
     if difference is not None:
         out.print(_spectrum_table(difference))
@@ -137,10 +67,16 @@ def show_lmc(
         for line in _survival_lines(difference):
             out.print(line)
         out.print()
+    if diff:
+        for each in _difference_tables(report.differences):
+            out.print(each)
+        out.print()
     if path is not None:
         out.print(_point_table(path))
         out.print()
-    out.print(_answers(report, path))
+    out.print(_answer_table(report, path))
+    for step in next_steps(report, path, difference):
+        out.print(f"next: {step}", markup=False)
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
     for problem in report.refusals:
@@ -209,9 +145,8 @@ def _heat_table(report: "LmcReport") -> "Table":
 
 
 def _spectrum_table(difference: "DifferenceReport") -> "Table":
-    from dami_merge.connectivity.difference import RANKS
 
-    table = _table("difference of", *(f"rank {rank}" for rank in RANKS))
+    table = _table("difference of", *(f"rank {rank}" for rank in difference.ranks))
     for each in difference.spectra:
         table.add_row(each.tensor, *(f"{share:.1%}" for share in each.energy))
     return table
@@ -241,38 +176,36 @@ def _point_table(path: "PathReport") -> "Table":
     return table
 
 
-def _answers(report: "LmcReport", path: "PathReport | None") -> "Table":
+def _answer_table(report: "LmcReport", path: "PathReport | None") -> "Table":
     """The questions, which of them were answered, and how."""
     from rich.table import Table
-
-    from dami_merge.lambdas import label
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
-    table.add_row(
-        "close weights?", _answer(holds=report.connected), f"worst cosine {report.worst_cosine:.6f}"
-    )
-    if path is None:
-        for question in ("one basin?", "smooth path?", "one way?"):
-            table.add_row(question, "[dim]not asked[/]", "[dim]--texts FILE asks it[/]")
-        return table
-    where = f" at λ = {label(path.barrier_lam)}" if path.barrier_above_line > 0 else ""
-    table.add_row(
-        "one basin?",
-        _answer(holds=path.same_basin),
-        f"the loss rises {max(path.barrier_above_line, 0):.3f} nats above the line between the ends{where}"
-        f" ({path.barrier:.3f} above their mean)",
-    )
-    table.add_row(
-        "smooth path?",
-        _answer(holds=path.smooth),
-        f"the largest step of the hidden states is {path.abruptness:.1f} times the usual one",
-    )
-    first, last = path.points[0].loss, path.points[-1].loss
-    table.add_row("one way?", _answer(holds=path.monotone), f"loss {first:.3f} at λ = 0, {last:.3f} at λ = 1")
+    for answer in answers(report, path):
+        fact = f"[dim]{answer.fact}[/]" if answer.holds is None else answer.fact
+        table.add_row(answer.question, _SAID[answer.holds], fact)
     return table
 
 
-def _answer(*, holds: bool) -> str:
-    return "[green]yes[/]" if holds else "[red]no[/]"
+def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text]":
+    """Configs and sampling side by side with what follows, tokens, and a diff of the chat templates."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for file, fields in (("config.json", differences.config), ("generation_config", differences.generation)):
+        if fields:
+            table = Table(box=None, pad_edge=False)
+            for heading in (file, "instruct", "thinking", "what that means"):
+                table.add_column(heading, overflow="fold")
+            for each in fields:
+                values = (each.field, each.instruct, each.thinking, each.consequence)
+                table.add_row(*(Text(value) for value in values))
+            yield table
+    for sentence in differences.tokenizer:
+        yield Text(f"tokenizer: {sentence}")
+    for line in differences.template:
+        yield Text(line, style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+    if not (differences.config or differences.generation or differences.tokenizer or differences.template):
+        yield Text("config, sampling defaults, tokenizer and chat template are equal")

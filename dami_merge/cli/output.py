@@ -1,13 +1,15 @@
 """What commands print: JSON, tables, errors, a progress bar. Results on stdout, the rest on stderr."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from dami_merge.errors import DamiMergeError, InputRefused
+from dami_merge.errors import DamiMergeError, InputRefused, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,6 +76,22 @@ def show_error(error: DamiMergeError) -> None:
             click.echo(f"  - {line}", err=True)
     if error.hint:
         click.echo(f"hint: {error.hint}", err=True)
+
+
+def refuse_unwritable(file: Path | None) -> None:
+    """Refuse an output file that could not be written, before any work is done for it.
+
+    Raises:
+        UsageError: It is a folder, or its folder is not there or not writable.
+    """
+    if file is None:
+        return
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", hint="name a file in it")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.absolute().parent}", hint="make it first")
+    if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        raise UsageError(f"{file} cannot be written", hint="name a file in a folder of yours")
 
 
 def console() -> "Console":

@@ -51,8 +51,8 @@ class Spectrum:
         tensor: Name.
         module: Kind, such as `self_attn.q_proj`.
         shape: Of the matrix.
-        energy: For each of `RANKS`, the share of ‖difference‖² in so many directions; what chance gives for a
-            difference without structure is about rank · (√rows + √columns)² / (rows · columns).
+        energy: For each of the report's ranks, the share of ‖difference‖² in so many directions; what chance
+            gives for a difference without structure is about rank · (√rows + √columns)² / (rows · columns).
     """
 
     tensor: str
@@ -68,11 +68,13 @@ class DifferenceReport:
     Attributes:
         sampled_elements: Elements that `survival` is about, up to 65,536 of every float matrix.
         survival: For each of `LAMBDAS`; empty where no sampled element differs.
+        ranks: Numbers of singular directions that `spectra` tells the energy of, ascending.
         spectra: One matrix of each kind, from the middle of the model; none above 2^26 elements.
     """
 
     sampled_elements: int
     survival: tuple[Survival, ...]
+    ranks: tuple[int, ...]
     spectra: tuple[Spectrum, ...]
 
 
@@ -108,7 +110,7 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
         for lam, (projection, should, error) in moved.items()
         if should > 0
     ]
-    return DifferenceReport(sampled, tuple(survival), spectra)
+    return DifferenceReport(sampled, tuple(survival), RANKS, spectra)
 
 
 class _Side:

@@ -191,3 +191,56 @@ def test_a_path_that_cannot_be_walked_loses_nothing_of_the_comparison(tmp_path: 
     assert "connected: interpolation should work" in result.stdout
     assert "not asked" in result.stdout
     assert "rope_theta" in result.stderr
+
+
+def test_the_page_is_written_on_request(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    result = run("check-lmc", *pair_folders, "--html", file)
+    assert result.exit_code == 0
+    assert f"page written: {file}" in result.stderr
+    page = file.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "Where the two models differ" in page
+    assert "toy-instruct" in page
+
+
+@pytest.mark.parametrize("option", ["--html", "--csv"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    pair_folders: tuple[Path, Path], tmp_path: Path, option: str
+) -> None:
+    result = run("check-lmc", *pair_folders, option, tmp_path / "no" / "file")
+    assert result.exit_code == 2
+    assert f"there is no folder {tmp_path / 'no'}" in result.stderr
+    assert "connected" not in result.stdout
+    result = run("check-lmc", *pair_folders, option, tmp_path)
+    assert result.exit_code == 2
+    assert "is a folder" in result.stderr
+
+
+def test_how_the_small_files_differ_is_printed_on_request(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    write_checkpoint(
+        tmp_path / "a",
+        tensors,
+        extra={"chat_template.jinja": "[one]\n", "generation_config.json": '{"top_k": 5}'},
+    )
+    write_checkpoint(
+        tmp_path / "b",
+        near(tensors),
+        config={**CONFIG, "rope_theta": 5.0},
+        extra={"chat_template.jinja": "[two]\n", "generation_config.json": '{"top_k": 20}'},
+    )
+    lines = run("check-lmc", tmp_path / "a", tmp_path / "b", "--diff").stdout.splitlines()
+    assert any(line.split()[:3] == ["rope_theta", "10000.0", "5.0"] for line in lines)
+    assert any(line.split()[:3] == ["top_k", "5", "20"] for line in lines)
+    assert [line.rstrip() for line in lines if line.startswith(("-[", "+["))] == ["-[one]", "+[two]"]
+    same = run("check-lmc", tmp_path / "a", tmp_path / "a", "--diff").stdout
+    assert "config, sampling defaults, tokenizer and chat template are equal" in same
+
+
+def test_json_says_the_answers_the_next_steps_and_the_differences(pair_folders: tuple[Path, Path]) -> None:
+    value = json.loads(run("check-lmc", *pair_folders, "--json").stdout)
+    assert [answer["holds"] for answer in value["answers"]] == [True, None, None, None]
+    assert "walk the path" in value["next"][0]
+    assert value["differences"]["template"][0].startswith("--- ")
+    assert f"next: {value['next'][0]}" in run("check-lmc", *pair_folders).stdout

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import dami_merge
 from tests.cli.test_grid import run
 
@@ -39,5 +41,20 @@ def test_the_public_names_are_these() -> None:
     assert set(dami_merge.__all__) == {
         "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable", "HubError",
         "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route", "Router",
-        "UsageError", "__version__",
+        "UsageError", "__version__", "build_grid", "check_lmc",
     }  # fmt: skip
+
+
+def test_a_library_user_gets_the_same_report_as_a_value_and_torch_only_then() -> None:
+    program = (
+        "import sys, dami_merge as d; assert 'torch' not in sys.modules;"
+        "report = d.check_lmc('bundled:tiny/instruct', 'bundled:tiny/thinking');"
+        "print(report.verdict, report.worst_layer, f'{report.worst_cosine:.6f}')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "connected model.layers.0 0.999107\n"
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'merge_everything'"):
+        dami_merge.merge_everything  # noqa: B018 - the access is what is tested

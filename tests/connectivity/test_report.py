@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.source import open_both
-from dami_merge.connectivity import report as module
-from dami_merge.connectivity.report import LmcReport, check_lmc, weight_bytes
+from dami_merge.connectivity import stream as module
+from dami_merge.connectivity.report import LmcReport, check_lmc
+from dami_merge.connectivity.stream import weight_bytes
 from dami_merge.errors import InputRefused
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 

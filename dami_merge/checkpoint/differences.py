@@ -1,0 +1,117 @@
+"""How the small files of two checkpoints differ, for people to read: config, tokenizer, templates, sampling.
+
+Refuses nothing: what forbids an interpolation is said by `pair`.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dami_merge.checkpoint import config
+from dami_merge.checkpoint.consequences import consequence
+from dami_merge.checkpoint.folder import Checkpoint, read_json
+from dami_merge.checkpoint.tokenizer import chat_template, tokenizer_problems
+
+GENERATION_FILE = "generation_config.json"
+
+_BETWEEN_STATEMENTS = re.compile(r"(?<=%\})(?=\{%)")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDifference:
+    """One field that is not the same on both sides.
+
+    Attributes:
+        field: Dotted path.
+        instruct: Its value as JSON; `absent` if it has none.
+        thinking: Likewise.
+        neutral: The forward pass does not depend on it.
+        consequence: What that means for a merge, one sentence.
+    """
+
+    field: str
+    instruct: str
+    thinking: str
+    neutral: bool
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairDifferences:
+    """How two checkpoints differ beside their weights.
+
+    Attributes:
+        config: Fields of config.json, by name.
+        generation: Fields of generation_config.json: the sampling that each side's makers recommend.
+        tokenizer: One sentence for each difference of vocabulary, merges or special tokens.
+        template: Unified diff of the chat templates, Instruct's to Thinking's, line by line without newlines;
+            empty where they are equal.
+    """
+
+    config: tuple[ConfigDifference, ...]
+    generation: tuple[ConfigDifference, ...]
+    tokenizer: tuple[str, ...]
+    template: tuple[str, ...]
+
+    @property
+    def template_lines(self) -> tuple[int, int]:
+        """How many lines of the chat template Thinking adds, and how many it lacks."""
+        body = self.template[2:]
+        return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)
+
+
+def pair_differences(instruct: Checkpoint, thinking: Checkpoint) -> PairDifferences:
+    """Compare the small files of both sides.
+
+    Raises:
+        InputRefused: One of them is not what its name says, such as a tokenizer.json that is no JSON.
+    """
+    return PairDifferences(
+        config=tuple(
+            ConfigDifference(
+                each.field,
+                _shown(each.instruct),
+                _shown(each.thinking),
+                each.neutral,
+                consequence(each.field, neutral=each.neutral),
+            )
+            for each in config.differences(instruct.config, thinking.config)
+        ),
+        generation=_generation(instruct, thinking),
+        tokenizer=tuple(problem.message for problem in tokenizer_problems(instruct, thinking)),
+        template=_template_diff(chat_template(instruct), chat_template(thinking)),
+    )
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _generation(instruct: Checkpoint, thinking: Checkpoint) -> tuple[ConfigDifference, ...]:
+    left, right = _generation_config(instruct), _generation_config(thinking)
+    return tuple(
+        ConfigDifference(
+            field,
+            _shown(left.get(field)),
+            _shown(right.get(field)),
+            neutral=True,
+            consequence="each checkpoint takes its donor's; a fair comparison samples all λ alike",
+        )
+        for field in sorted(left.keys() | right.keys())
+        if left.get(field) != right.get(field) and field != "transformers_version"
+    )
+
+
+def _generation_config(side: Checkpoint) -> Mapping[str, object]:
+    path = side.root / GENERATION_FILE
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _template_diff(instruct: str | None, thinking: str | None) -> tuple[str, ...]:
+    """Between two statements a line is broken: many templates are one long line."""
+    left, right = (_BETWEEN_STATEMENTS.sub("\n", side or "").splitlines() for side in (instruct, thinking))
+    names = ("instruct's chat template", "thinking's chat template")
+    return tuple(difflib.unified_diff(left, right, *names, lineterm="", n=2))

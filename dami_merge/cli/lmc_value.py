@@ -1,0 +1,87 @@
+"""What `dami-merge check-lmc` found, as a JSON value and as a CSV file."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dami_merge.connectivity.difference import DifferenceReport
+    from dami_merge.connectivity.path import PathReport
+    from dami_merge.connectivity.report import LmcReport
+
+
+def lmc_value(
+    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
+) -> dict[str, object]:
+    """What was found, as JSON; `path` and `difference` are null where they were not asked for."""
+    from dami_merge.connectivity.advice import answers, next_steps
+
+    return {
+        "connected": report.connected,
+        "answers": [asdict(answer) for answer in answers(report, path)],
+        "next": list(next_steps(report, path, difference)),
+        **asdict(report),
+        "path": None if path is None else _path_value(path),
+        "difference": None if difference is None else _difference_value(difference),
+    }
+
+
+def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
+    from dami_merge.grid.manifest import fraction_text
+
+    return {
+        "sampled_elements": difference.sampled_elements,
+        "survival": [
+            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
+            for each in difference.survival
+        ],
+        "spectra": [
+            {
+                "tensor": each.tensor,
+                "module": each.module,
+                "shape": list(each.shape),
+                "energy": {
+                    str(rank): share for rank, share in zip(difference.ranks, each.energy, strict=True)
+                },
+            }
+            for each in difference.spectra
+        ],
+    }
+
+
+def _path_value(path: "PathReport") -> dict[str, object]:
+    from dami_merge.grid.manifest import fraction_text
+
+    return {
+        "texts": path.texts,
+        "tokens": path.tokens,
+        "points": [{"lambda": fraction_text(point.lam), "loss": point.loss} for point in path.points],
+        "steps": [
+            {
+                "from": fraction_text(step.start),
+                "to": fraction_text(step.stop),
+                "cosine": list(step.cosine),
+                "cka": list(step.cka),
+            }
+            for step in path.steps
+        ],
+        "barrier": path.barrier,
+        "barrier_above_line": path.barrier_above_line,
+        "barrier_lambda": fraction_text(path.barrier_lam),
+        "abruptness": path.abruptness,
+        "same_basin": path.same_basin,
+        "smooth": path.smooth,
+        "monotone": path.monotone,
+    }
+
+
+def write_csv(report: "LmcReport", path: Path) -> None:
+    """Write one line for every tensor, with a heading."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        facts = list(asdict(report.tensors[0].similarity)) if report.tensors else []
+        lines.writerow(["tensor", "layer", "module", "matrix", *facts])
+        for tensor in report.tensors:
+            values = asdict(tensor.similarity).values()
+            lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])

@@ -1,0 +1,273 @@
+"""The figures of a check of mode connectivity, from the values of a report."""
+
+import bisect
+import math
+from typing import TYPE_CHECKING
+
+from dami_merge.lambdas import label
+from dami_merge.report.page import Figure, figure, plotting
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from dami_merge.connectivity.difference import DifferenceReport
+    from dami_merge.connectivity.path import PathReport
+    from dami_merge.connectivity.report import LmcReport, TensorReport
+
+LARGEST_DISTRIBUTION = 3_000
+"""Tensors in one figure at most: beyond, the farthest apart are shown."""
+
+_FLOOR = 1e-8
+"""What is nearer to 0 is drawn here, since a logarithm ends nowhere."""
+
+_LIMITS = (0.95, 0.99, 0.999, 0.9999)
+_BANDS = ("below 0.95", "0.95 to 0.99", "0.99 to 0.999", "0.999 to 0.9999", "0.9999 and above")
+_COLOURS = ("#b2182b", "#ef8a62", "#f1c453", "#92c5de", "#2f76b8")
+"""One for each band; red to blue, which the colour-blind can tell apart too."""
+
+_MAIN, _SECOND = "#2f76b8", "#e07b39"
+
+
+def lmc_figures(
+    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
+) -> tuple[Figure, ...]:
+    """Those that there are numbers for.
+
+    Raises:
+        DamiMergeError: The extra `report` is not installed.
+    """
+    figures = [_heat(report), _distribution(report)]
+    if any(layer.matrices and math.isfinite(layer.matrices.relative_distance) for layer in report.layers):
+        figures.append(_change(report))
+    if path is not None:
+        figures += [_loss(path), _steps(path)]
+    if difference is not None:
+        figures.append(_spectrum(difference))
+    return tuple(figures)
+
+
+def _heat(report: "LmcReport") -> Figure:
+    alt = plotting()
+    rows = [
+        {
+            "layer": cell.layer,
+            "module": cell.module,
+            "band": _BANDS[bisect.bisect(_LIMITS, cell.similarity.cosine)],
+            "cosine": cell.similarity.cosine,
+            "distance": cell.similarity.relative_distance,
+            "same sign": cell.similarity.sign_agreement,
+            "identical": cell.similarity.identical,
+            "largest change": cell.similarity.largest_change,
+        }
+        for cell in report.cells
+    ]
+    chart = _wide(
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect(stroke="#80808040", cornerRadius=2)
+        .encode(
+            x=alt.X("module:N", title=None, sort=None, axis=alt.Axis(labelAngle=-90, orient="top")),
+            y=alt.Y("layer:N", title=None, sort=None),
+            color=alt.Color(
+                "band:N",
+                scale=alt.Scale(domain=_BANDS, range=_COLOURS),
+                legend=alt.Legend(orient="bottom", columns=3, title=None),
+            ),
+            tooltip=["layer:N", "module:N", _number("cosine", ".6f"), _number("distance", ".4f"),
+                     _number("same sign", ".1%"), _number("identical", ".1%"),
+                     _number("largest change", ".3f")],
+        ),
+        rows=len({cell.layer for cell in report.cells}), row_height=18,
+    )  # fmt: skip
+    caption = (
+        "Cosine of the matrices, layers by kinds of modules; blue is close, red is far apart. One red row is"
+        " one broken layer; red everywhere is another base. Values show on hover."
+    )
+    return figure("heat", "Where the two models differ", caption, chart)
+
+
+def _wide(chart: "alt.Chart", *, rows: int, row_height: int) -> "alt.Chart":
+    """As wide as the page, and as high as its rows."""
+    return chart.properties(width="container", height=max(rows, 1) * row_height)
+
+
+def _number(field: str, form: str) -> object:
+    return plotting().Tooltip(f"{field}:Q", format=form)
+
+
+def _distribution(report: "LmcReport") -> Figure:
+    alt = plotting()
+    shown = _farthest(report)
+    rows = [
+        {
+            "tensor": tensor.name,
+            "module": tensor.module,
+            "is": "matrix" if tensor.matrix else "norm or bias",
+            "cosine": tensor.similarity.cosine,
+            "apart": max(1 - tensor.similarity.cosine, _FLOOR),
+        }
+        for tensor in shown
+    ]
+    chart = _wide(
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=55, opacity=0.6)
+        .encode(
+            x=alt.X("apart:Q", title="1 - cosine", scale=alt.Scale(type="log", nice=True),
+                    axis=alt.Axis(format=".0e", tickCount=5, labelOverlap=True)),
+            y=alt.Y("module:N", title=None, axis=alt.Axis(grid=True)),
+            color=_kind("is", ("matrix", "norm or bias")),
+            tooltip=["tensor:N", "is:N", _number("cosine", ".7f")],
+        ),
+        rows=len({tensor.module for tensor in shown}), row_height=20,
+    )  # fmt: skip
+    caption = "Every tensor is a dot; the further right, the further apart. Equal tensors stand at 1e-8." + (
+        f" The {len(shown):,} that are farthest apart, of {len(report.tensors):,}."
+        if len(shown) < len(report.tensors)
+        else ""
+    )
+    return figure("distribution", "How far apart the tensors are", caption, chart)
+
+
+def _farthest(report: "LmcReport") -> "list[TensorReport]":
+    held = [tensor for tensor in report.tensors if tensor.similarity.elements]
+    return sorted(held, key=lambda tensor: tensor.similarity.cosine)[:LARGEST_DISTRIBUTION]
+
+
+def _kind(field: str, names: tuple[str, str]) -> object:
+    alt = plotting()
+    return alt.Color(
+        f"{field}:N",
+        scale=alt.Scale(domain=names, range=(_MAIN, _SECOND)),
+        legend=alt.Legend(orient="top", title=None),
+    )
+
+
+def _change(report: "LmcReport") -> Figure:
+    alt = plotting()
+    rows = [
+        {
+            "layer": layer.name,
+            "share": layer.matrices.relative_distance,
+            "sign": layer.matrices.sign_agreement,
+        }
+        for layer in report.layers
+        if layer.matrices is not None and math.isfinite(layer.matrices.relative_distance)
+    ]
+    chart = _wide(
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(color=_MAIN, cornerRadiusEnd=2)
+        .encode(
+            x=alt.X("share:Q", title="|Thinking - Instruct| / |Instruct|", axis=alt.Axis(format="%")),
+            y=alt.Y("layer:N", title=None, sort=None),
+            tooltip=[
+                "layer:N",
+                alt.Tooltip("share:Q", title="distance", format=".3%"),
+                alt.Tooltip("sign:Q", title="same sign", format=".1%"),
+            ],
+        ),
+        rows=len(rows),
+        row_height=16,
+    )
+    caption = "Length of the difference of a layer's matrices against the length of Instruct's."
+    return figure("change", "How much each layer was changed", caption, chart)
+
+
+def _loss(path: "PathReport") -> Figure:
+    alt = plotting()
+    first, last = path.points[0].loss, path.points[-1].loss
+    names = ("measured", "straight line between the ends")
+    rows = [{"λ": float(p.lam), "loss": p.loss, "curve": names[0]} for p in path.points]
+    rows += [
+        {"λ": float(p.lam), "loss": float(1 - p.lam) * first + float(p.lam) * last, "curve": names[1]}
+        for p in path.points
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("λ:Q", axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")),
+        y=alt.Y("loss:Q", title="loss of a token, nats", scale=alt.Scale(zero=False)),
+        color=_kind("curve", names),
+        tooltip=[alt.Tooltip("curve:N", title="curve"), _number("λ", ".3f"), _number("loss", ".4f")],
+    )
+    dash = alt.StrokeDash(
+        "curve:N",
+        scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]]),
+        legend=alt.Legend(orient="top", title=None),
+    )
+    chart = _wide(
+        alt.layer(
+            base.mark_line(strokeWidth=2).encode(strokeDash=dash), base.mark_point(filled=True, size=50)
+        ),
+        rows=1,
+        row_height=280,
+    )
+    caption = (
+        "A wall between two basins would be a hump above the dashed line."
+        f" Here the highest point is {max(path.barrier_above_line, 0):.3f} nats above it,"
+        f" and {path.barrier:.3f} above the mean of both ends."
+    )
+    return figure("loss", "Loss on the way from Instruct to Thinking", caption, chart)
+
+
+def _steps(path: "PathReport") -> Figure:
+    alt = plotting()
+    rows = [
+        {
+            "step": f"{label(step.start)} to {label(step.stop)}",
+            "layer": "embeddings" if layer == 0 else f"after layer {layer - 1}",
+            "cosine": cosine,
+            "CKA": cka,
+            "moved": max(1 - cosine, 0.0),
+        }
+        for step in path.steps
+        for layer, (cosine, cka) in enumerate(zip(step.cosine, step.cka, strict=True))
+    ]
+    chart = _wide(
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect(stroke="#80808040")
+        .encode(
+            x=alt.X("step:N", title="step of λ", sort=None, axis=alt.Axis(labelAngle=-45)),
+            y=alt.Y("layer:N", title=None, sort=None),
+            color=alt.Color(
+                "moved:Q",
+                title="1 - cosine",
+                scale=alt.Scale(scheme="viridis", zero=True),
+                legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=280, format=".1e"),
+            ),
+            tooltip=["step:N", "layer:N", _number("cosine", ".6f"), _number("CKA", ".6f")],
+        ),
+        rows=len(path.steps[0].cosine),
+        row_height=22,
+    )
+    caption = (
+        "How far the hidden states of each layer move from one λ to the next. One bright column among dark"
+        f" ones is an abrupt switch; here the largest step is {path.abruptness:.1f} times the usual one."
+    )
+    return figure("steps", "How evenly the hidden states change", caption, chart)
+
+
+def _spectrum(difference: "DifferenceReport") -> Figure:
+    alt = plotting()
+    rows = []
+    for each in difference.spectra:
+        before, tensor = 0.0, each.tensor.removesuffix(".weight")
+        for rank, share in zip(difference.ranks, each.energy, strict=True):
+            name = f"first {rank}"
+            rows.append({"tensor": tensor, "directions": name, "share": share - before, "sum": share})
+            before = share
+    names = [f"first {rank}" for rank in difference.ranks]
+    chart = _wide(
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar()
+        .encode(
+            x=alt.X("sum(share):Q", title="share of the difference's energy", scale=alt.Scale(domain=[0, 1]),
+                    axis=alt.Axis(format="%")),
+            y=alt.Y("tensor:N", title=None, sort=None),
+            color=alt.Color("directions:N", sort=names, scale=alt.Scale(range=("#17406d", _MAIN, "#92c5de")),
+                            legend=alt.Legend(orient="top", title="singular directions")),
+            order=alt.Order("sum:Q"),
+            tooltip=["tensor:N", "directions:N", alt.Tooltip("sum:Q", title="share", format=".1%")],
+        ),
+        rows=len(difference.spectra), row_height=20,
+    )  # fmt: skip
+    caption = (
+        "One matrix of each kind. Long dark bars: the fine-tune moved the weights in few directions only."
+    )
+    return figure("spectrum", "Of how few directions the difference is made", caption, chart)

@@ -1,0 +1,89 @@
+"""How the small files of a pair differ, as a person reads it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dami_merge.checkpoint.differences import ConfigDifference, PairDifferences, pair_differences
+from dami_merge.checkpoint.source import open_both
+from tests.checkpoints import CONFIG, TOKENIZER, near, random_tensors, write_checkpoint
+
+
+def _differences(tmp_path: Path, left: dict[str, object], right: dict[str, object]) -> PairDifferences:
+    tensors = random_tensors(seed=0)
+    write_checkpoint(tmp_path / "a", tensors, **left)  # type: ignore[arg-type]  # options of the writer
+    write_checkpoint(tmp_path / "b", near(tensors), **right)  # type: ignore[arg-type]  # likewise
+    return pair_differences(*open_both(str(tmp_path / "a"), str(tmp_path / "b")))
+
+
+def test_equal_files_differ_in_nothing(tmp_path: Path) -> None:
+    assert _differences(tmp_path, {}, {}) == PairDifferences((), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "neutral", "words"),
+    [
+        ("rope_theta", 5e6, False, "attention looks at other places"),
+        ("num_attention_heads", 4, False, "cut into other heads"),
+        ("tie_word_embeddings", True, False, "an output layer of its own"),
+        ("max_position_embeddings", 99, True, "the donor's context length"),
+        ("eos_token_id", 7, True, "stops at the donor's tokens"),
+        ("initializer_range", 0.5, True, "the forward pass does not depend on it"),
+        ("new_field_of_tomorrow", [1], False, "taken to change the forward pass"),
+    ],
+)
+def test_a_config_field_is_told_with_its_consequence(
+    tmp_path: Path, field: str, value: object, neutral: bool, words: str
+) -> None:
+    (found,) = _differences(tmp_path, {}, {"config": {**CONFIG, field: value}}).config
+    before = json.dumps(CONFIG[field]) if field in CONFIG else "absent"
+    assert (found.field, found.instruct, found.thinking) == (field, before, json.dumps(value))
+    assert found.neutral is neutral
+    assert words in found.consequence
+
+
+def test_a_nested_field_is_explained_by_its_most_telling_part(tmp_path: Path) -> None:
+    config = {**CONFIG, "text_config": {"rope_theta": 3.0}}
+    (found,) = _differences(tmp_path, {}, {"config": config}).config[:1]
+    assert found.field.startswith("text_config.")
+    assert "attention looks at other places" in found.consequence
+
+
+def test_sampling_defaults_of_both_sides_stand_side_by_side(tmp_path: Path) -> None:
+    left = {"generation_config.json": '{"temperature": 0.7, "top_p": 0.8, "transformers_version": "4.57"}'}
+    right = {"generation_config.json": '{"temperature": 0.6, "top_p": 0.8, "transformers_version": "5.0"}'}
+    found = _differences(tmp_path, {"extra": left}, {"extra": right}).generation
+    assert [(each.field, each.instruct, each.thinking) for each in found] == [("temperature", "0.7", "0.6")]
+    assert isinstance(found[0], ConfigDifference)
+    assert found[0].neutral
+
+
+def test_chat_templates_are_a_diff_that_breaks_long_lines_between_statements(tmp_path: Path) -> None:
+    start = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    left = {"chat_template.jinja": start + "{% if add_generation_prompt %}A{% endif %}"}
+    right = {"chat_template.jinja": start + "{% if add_generation_prompt %}A<think>{% endif %}"}
+    found = _differences(tmp_path, {"extra": left}, {"extra": right})
+    assert found.template[:2] == ("--- instruct's chat template", "+++ thinking's chat template")
+    assert [line for line in found.template[2:] if line[0] in "+-"] == [
+        "-{% if add_generation_prompt %}A{% endif %}",
+        "+{% if add_generation_prompt %}A<think>{% endif %}",
+    ]
+    assert found.template_lines == (1, 1)
+
+
+def test_a_template_of_the_tokenizer_config_counts_and_several_are_shown_as_json(tmp_path: Path) -> None:
+    named = [{"name": "default", "template": "x"}, {"name": "tools", "template": "y"}]
+    found = _differences(
+        tmp_path,
+        {"tokenizer_config": {"chat_template": "x"}},
+        {"tokenizer_config": {"chat_template": named}},
+    )
+    assert "-x" in found.template
+    assert any('"template": "y"' in line for line in found.template)
+
+
+def test_tokens_that_moved_are_a_sentence(tmp_path: Path) -> None:
+    model = {"type": "BPE", "vocab": {"<pad>": 0, "<end>": 1, "b": 2, "a": 3}, "merges": []}
+    (sentence,) = _differences(tmp_path, {}, {"tokenizer": {**TOKENIZER, "model": model}}).tokenizer
+    assert "2 tokens differ: 'a' is 2 in instruct and 3 in thinking" in sentence

@@ -1,0 +1,168 @@
+"""The page of check-lmc, opened in a browser without a network."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dami_merge import check_lmc
+from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_both
+from dami_merge.connectivity.difference import DifferenceReport, examine_difference
+from dami_merge.connectivity.path import PathReport, walk_pair
+from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.texts import read_texts
+from dami_merge.lambdas import even_grid
+from dami_merge.report import lmc_figures
+from dami_merge.report.lmc import lmc_page
+from dami_merge.report.page import png, svg
+from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
+from tests.report.conftest import Reader
+
+Found = tuple[LmcReport, PathReport, DifferenceReport]
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    """All that can be asked of the bundled pair."""
+    pair = open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING)
+    texts = read_texts(bundled_questions(), limit=20)
+    path = walk_pair(BUNDLED_INSTRUCT, BUNDLED_THINKING, texts, even_grid(4), device="cpu")
+    return check_lmc(*pair), path, examine_difference(*pair)
+
+
+@pytest.fixture(scope="module")
+def page_file(found: Found, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "lmc.html"
+    file.write_text(lmc_page(*found), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_page_is_drawn_whole_without_a_word_on_the_console_or_a_request(
+    reader: Reader, page_file: Path, width: int, dark: bool
+) -> None:
+    opened = reader.open(page_file, width=width, dark=dark)
+    assert opened.console == []
+    assert opened.requests == [page_file.as_uri()]
+    assert not opened.wider_than_the_screen
+    figures = opened.page.locator("[data-figure]")
+    assert figures.count() == 6
+    for number in range(6):
+        assert figures.nth(number).locator("svg").first.bounding_box()["width"] > width / 3  # type: ignore[index]
+
+
+def test_text_stands_out_from_the_ground_in_the_light_and_in_the_dark(
+    reader: Reader, page_file: Path
+) -> None:
+    grounds = []
+    for dark in (False, True):
+        page = reader.open(page_file, dark=dark).page
+        ground = _luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        grounds.append(ground)
+        colours = page.evaluate(
+            "[...document.querySelectorAll('p, h1, h2, h3, td, figcaption, .vega-embed svg text')].map(e =>"
+            " e instanceof SVGElement ? getComputedStyle(e).fill : getComputedStyle(e).color)"
+        )
+        assert len(colours) > 60
+        for colour in set(colours):
+            text = _luminance(colour)
+            contrast = (max(text, ground) + 0.05) / (min(text, ground) + 0.05)
+            assert contrast >= 4.5, (dark, colour)  # WCAG 2.2, level AA
+    assert grounds[0] > 0.9 > 0.1 > grounds[1]
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance as WCAG defines it, of `rgb(r, g, b)`."""
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_cell_of_the_heat_map_shows_its_values_on_hover(
+    reader: Reader, page_file: Path, found: Found
+) -> None:
+    opened = reader.open(page_file)
+    cells = opened.page.locator("[data-figure=heat] .mark-rect path")
+    assert cells.count() == len(found[0].cells)
+    cells.nth(1).hover()
+    shown = opened.page.locator("#vg-tooltip-element").inner_text()
+    cell = found[0].cells[1]
+    assert cell.layer in shown
+    assert cell.module in shown
+    assert f"{cell.similarity.cosine:.6f}" in shown
+
+
+def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader, page_file: Path) -> None:
+    page = reader.open(page_file).page
+    assert page.locator(".verdict strong").inner_text() == "connected"
+    cards = page.locator(".card h3").all_inner_texts()
+    assert [" ".join(card.split()) for card in cards] == [
+        "close weights? yes",
+        "one basin? yes",
+        "smooth path? yes",
+        "one way? yes",
+    ]
+    assert "build the grid" in page.locator("ul").first.inner_text()
+
+
+def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Found, tmp_path: Path) -> None:
+    file = tmp_path / "short.html"
+    file.write_text(lmc_page(found[0]), encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    assert opened.page.locator(".card h3", has_text="not asked").count() == 3
+    assert opened.page.locator("[data-figure]").count() == 3
+    assert "--texts FILE" in opened.page.locator("ul").first.inner_text()
+
+
+def test_names_templates_and_configs_are_text_and_never_markup(reader: Reader, tmp_path: Path) -> None:
+    evil = "<script>document.title='taken'</script>"
+    tensors = {f"{name}{evil}": tensor for name, tensor in random_tensors(seed=0).items()}
+    write_checkpoint(tmp_path / "a", tensors, extra={"chat_template.jinja": f"same\n{evil}\n"})
+    write_checkpoint(
+        tmp_path / "b",
+        near(tensors),
+        config={**CONFIG, "rope_theta": evil},
+        extra={"chat_template.jinja": "same\n{{ other }}\n"},
+    )
+    file = tmp_path / "evil.html"
+    report = check_lmc(str(tmp_path / "a"), str(tmp_path / "b"))
+    file.write_text(lmc_page(replace(report, instruct=evil)), encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    assert opened.page.title() != "taken"
+    assert evil in opened.page.locator("h1").inner_text()
+    assert opened.page.locator("pre .del").last.inner_text() == f"-{evil}"
+    assert opened.page.locator("pre .add").last.inner_text() == "+{{ other }}"
+    assert "attention looks at other places" in opened.page.locator("table").last.inner_text()
+
+
+def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = random_tensors(seed=0)
+    zeros = {name: tensor.zero_() for name, tensor in random_tensors(seed=0).items()}
+    write_checkpoint(tmp_path / "a", zeros)
+    write_checkpoint(tmp_path / "b", left)
+    report = check_lmc(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert math.isinf(report.tensors[0].similarity.relative_distance)
+    monkeypatch.setattr(lmc_figures, "LARGEST_DISTRIBUTION", 3)
+    file = tmp_path / "zeros.html"
+    file.write_text(lmc_page(report), encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    assert opened.page.locator(".verdict.bad").count() == 1
+    assert f"The 3 that are farthest apart, of {len(left)}" in opened.page.content()
+    assert opened.page.locator("[data-figure=distribution] .mark-symbol.marks path").count() == 3
+
+
+def test_every_figure_becomes_svg_and_png_without_a_browser(found: Found) -> None:
+    figures = lmc_figures.lmc_figures(*found)
+    assert [each.name for each in figures] == ["heat", "distribution", "change", "loss", "steps", "spectrum"]
+    for each in figures:
+        assert svg(each).startswith("<svg")
+        assert png(each)[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "model.layers.3" in svg(figures[0])
