@@ -48,8 +48,8 @@ class Grader:
     r"""Grades answers; may be shared between threads. Close it, or use it as a context manager.
 
     `math`: the last `\boxed{…}`, else the expression after "answer", else the last number or formula;
-        compared by value, through math-verify: `\frac12` is 0.5, `1,234` is 1234, `x=5` is 5, `5 cm` is 5, `50\%`
-        is 50 and 0.5; `(2,3]` is not `(2,3)`. Decimals are compared to six places.
+        compared by value, through math-verify: `\frac12` is 0.5, `1,234` is 1234, `x=5` is 5, `5 cm` is 5,
+        `50\%` is 50 and 0.5; `(2,3]` is not `(2,3)`. Decimals are compared to six places.
     `choice`: the letter in the last box, else the last of "answer is B" and "option B", else the last "(B)",
         else the last lone capital.
     `exact`: what the last box holds, else the whole text; white space is normalised.
