@@ -6,6 +6,7 @@ Importing this package imports no torch. `build_grid` and `check_lmc` live in `d
 
 from dami_merge._version import __version__
 from dami_merge.errors import (
+    BackendError,
     DamiMergeError,
     DeviceUnfit,
     DiskFull,
@@ -22,6 +23,7 @@ from dami_merge.errors import (
 from dami_merge.router.route import Route, Router
 
 __all__ = [
+    "BackendError",
     "DamiMergeError",
     "DeviceUnfit",
     "DiskFull",

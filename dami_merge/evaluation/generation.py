@@ -48,12 +48,15 @@ class Generation:
         tokens: Generated tokens, the end token included.
         finish: `length` if the cap cut it.
         seconds: Wall time of the request, or its share of a batch's.
+        prefilled: The prompt ended inside an open `<think>` block, as many templates of thinking models have
+            it: the text then begins within the block, and only closes it.
     """
 
     text: str
     tokens: int
     finish: Finish
     seconds: float
+    prefilled: bool = False
 
 
 class Backend(Protocol):
