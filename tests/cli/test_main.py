@@ -39,9 +39,9 @@ def test_a_stream_that_cannot_say_lambda_is_no_reason_to_stop() -> None:
 def test_the_public_names_are_these() -> None:
     assert dami_merge.__all__ == sorted(dami_merge.__all__)
     assert set(dami_merge.__all__) == {
-        "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable", "HubError",
-        "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route", "Router",
-        "UsageError", "__version__", "build_grid", "check_lmc",
+        "BackendError", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable",
+        "HubError", "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route",
+        "Router", "UsageError", "__version__", "build_grid", "check_lmc",
     }  # fmt: skip
 
 
