@@ -35,12 +35,17 @@ def _names(lambdas: tuple[Fraction, ...]) -> str:
     return ", ".join(label(lam) for lam in lambdas)
 
 
+def _tokens(count: float) -> str:
+    return f"{count:,.1f}" if count < 100 else f"{count:,.0f}"
+
+
 def _ends(comparison: Comparison) -> str:
     first, last = comparison.points[0], comparison.points[-1]
+    tokens = f"{_tokens(first.tokens)} to {_tokens(last.tokens)}"
     ratio = f", {last.tokens / first.tokens:.3g} times as many" if first.tokens > 0 else ""
     return (
         f"From λ = {label(first.lam)} to {label(last.lam)} accuracy goes from {first.accuracy:.1%} to"
-        f" {last.accuracy:.1%}, and mean tokens from {first.tokens:,.4g} to {last.tokens:,.4g}{ratio}."
+        f" {last.accuracy:.1%}, and mean tokens from {tokens}{ratio}."
     )
 
 
@@ -75,6 +80,8 @@ def _dominated(comparison: Comparison) -> str:
 
 def _serving(comparison: Comparison) -> str:
     serving = comparison.serving
+    if len(serving.lambdas) == len(comparison.points):
+        return "Worth serving: all. Without any one of them more is lost than may be."
     return (
         f"Worth serving: λ = {_names(serving.lambdas)}. At every token budget one of these is within"
         f" {100 * serving.allowed:g} point(s) of the best of all {len(comparison.points)}."
@@ -94,9 +101,7 @@ def _falls(comparison: Comparison) -> list[str]:
 
 
 def _fall(violation: Violation) -> str:
-    drop = (
-        f"{100 * violation.drop:.1f} points" if violation.metric == "accuracy" else f"{violation.drop:,.4g}"
-    )
+    drop = f"{100 * violation.drop:.1f} points" if violation.metric == "accuracy" else _tokens(violation.drop)
     sure = "" if violation.confidence is None else f" ({violation.confidence:.1%} of resamples)"
     name = "Accuracy" if violation.metric == "accuracy" else "Mean tokens"
     return (
@@ -110,8 +115,8 @@ def _stages(comparison: Comparison) -> str:
     if not found.switch:
         return ""
     return (
-        f"Thinking blocks appear between λ = {label(found.switch[0])} and {label(found.switch[-1])}: closed in"
-        f" {_closed(comparison, found.switch[0])} and {_closed(comparison, found.switch[-1])} of answers."
+        f"Thinking blocks appear between λ = {label(found.switch[0])} and {label(found.switch[-1])}: closed"
+        f" in {_closed(comparison, found.switch[0])} and {_closed(comparison, found.switch[-1])} of answers."
     )
 
 

@@ -1,7 +1,7 @@
 """What a sweep asks of whatever runs a model: a Protocol, and the values that cross it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -29,6 +29,23 @@ class SamplingSettings:
     max_tokens: int = 81920
     seed: int = 0
     samples: int = 4
+
+    def changed(
+        self,
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        max_tokens: int | None = None,
+    ) -> "SamplingSettings":
+        """These with what is given in place of their own; None keeps it."""
+        return replace(
+            self,
+            temperature=self.temperature if temperature is None else temperature,
+            top_p=self.top_p if top_p is None else top_p,
+            top_k=self.top_k if top_k is None else top_k,
+            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
