@@ -42,6 +42,7 @@ def test_wilson_holds_its_share_and_stays_a_share(share: float, samples: float) 
     interval = wilson(share, samples)
     assert 0 <= interval.low <= share + 1e-12
     assert share - 1e-12 <= interval.high <= 1
+    assert (wilson(0, samples).low, wilson(1, samples).high) == (0, 1)
     mirror = wilson(1 - share, samples)
     assert mirror.low == pytest.approx(1 - interval.high, abs=1e-9)
 
