@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.point import Point
 from dami_merge.evaluation.serving_grid import serving_grid
+from tests.evaluation.simulated import QUICK
 
 STAIRS = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 2)), min_size=1, max_size=7).map(
     lambda steps: [
@@ -35,6 +36,7 @@ def largest_loss(points: Sequence[Point], chosen: Sequence[Point]) -> float:
     return max(reached(points, point.tokens) - reached(chosen, point.tokens) for point in points)
 
 
+@QUICK
 @given(STAIRS, st.integers(0, 8))
 def test_no_smaller_set_and_none_of_its_size_is_nearer(points: list[Point], percent: int) -> None:
     loss = percent / 100
