@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from dami_merge.evaluation.generation import Finish
 from dami_merge.evaluation.rollout import Rollout, Thinking
+
+QUICK = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
 
 def rollout(

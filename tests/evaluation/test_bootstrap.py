@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.bootstrap import resample
+from dami_merge.evaluation.interval import Interval
 from dami_merge.evaluation.point import Point
 from dami_merge.evaluation.table import Table, tabulate
 from tests.evaluation.simulated import binomial_range, rollout, sweep
@@ -38,6 +39,9 @@ def test_points_are_the_means_of_the_shared_questions() -> None:
     found = drawn.difference(ZERO, ONE)
     assert (found.start, found.stop, found.questions) == (ZERO, ONE, 2)
     assert (found.accuracy, found.tokens, found.tokens_ratio) == (0.75, 45, 2.5)
+    # a alone: 20 and 100 tokens; b alone: 40 and 50; more than a fortieth of all resamples each
+    assert found.tokens_ratio_interval == Interval(1.25, 5)
+    assert found.tokens_interval == Interval(10, 80)
     back = drawn.difference(ONE, ZERO)
     assert (back.accuracy, back.accuracy_interval.low) == (-0.75, -found.accuracy_interval.high)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.interval import Interval, effective_samples, mean_interval, wilson
-from tests.evaluation.simulated import binomial_range
+from tests.evaluation.simulated import QUICK, binomial_range
 
 REPETITIONS = 600
 
@@ -37,11 +37,13 @@ def test_wilson_of_one_right_of_two_agrees_with_the_formula_by_hand() -> None:
     assert interval.high == pytest.approx(0.905469, abs=1e-6)
 
 
+@QUICK
 @given(st.floats(0, 1), st.floats(0.5, 1e6))
 def test_wilson_holds_its_share_and_stays_a_share(share: float, samples: float) -> None:
     interval = wilson(share, samples)
     assert 0 <= interval.low <= share + 1e-12
     assert share - 1e-12 <= interval.high <= 1
+    assert (wilson(0, samples).low, wilson(1, samples).high) == (0, 1)
     mirror = wilson(1 - share, samples)
     assert mirror.low == pytest.approx(1 - interval.high, abs=1e-9)
 

@@ -12,7 +12,7 @@ from dami_merge.evaluation.bootstrap import resample
 from dami_merge.evaluation.monotone import violations
 from dami_merge.evaluation.point import Point
 from dami_merge.evaluation.table import tabulate
-from tests.evaluation.simulated import binomial_range, rollout, sweep
+from tests.evaluation.simulated import QUICK, binomial_range, rollout, sweep
 
 LAMBDAS = tuple(Fraction(n, 4) for n in range(5))
 
@@ -36,6 +36,7 @@ def test_a_dip_is_told_against_the_neighbour_and_against_the_best_before() -> No
     assert {(each.interval, each.confidence) for each in found} == {(None, None)}
 
 
+@QUICK
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5))
 def test_violations_are_those_of_the_definition(values: list[int]) -> None:
     found = {(each.start, each.stop) for each in violations(path([v / 4 for v in values], [0] * len(values)))}

@@ -15,7 +15,7 @@ from dami_merge.evaluation.bootstrap import resample
 from dami_merge.evaluation.pareto import best_under, frontier, hull, pareto
 from dami_merge.evaluation.point import Point
 from dami_merge.evaluation.table import tabulate
-from tests.evaluation.simulated import binomial_range, rollout
+from tests.evaluation.simulated import QUICK, binomial_range, rollout
 
 CLOUDS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=9).map(
     lambda pairs: [Point(Fraction(n, 9), right / 8, float(tokens)) for n, (right, tokens) in enumerate(pairs)]
@@ -29,6 +29,7 @@ def dominates(one: Point, other: Point) -> bool:
     return (one.accuracy, one.tokens) != (other.accuracy, other.tokens) or one.lam < other.lam
 
 
+@QUICK
 @given(CLOUDS)
 def test_the_frontier_is_what_nothing_dominates(points: list[Point]) -> None:
     free = {one.lam for one in points if not any(dominates(other, one) for other in points)}
@@ -44,6 +45,7 @@ def test_the_frontier_is_what_nothing_dominates(points: list[Point]) -> None:
     assert order == sorted(order)
 
 
+@QUICK
 @given(CLOUDS)
 def test_a_corner_of_the_hull_is_above_every_mixture_of_two_others(points: list[Point]) -> None:
     corners = hull(points)
@@ -64,6 +66,7 @@ def test_a_corner_of_the_hull_is_above_every_mixture_of_two_others(points: list[
     assert (corners[0], corners[-1]) == (free[0], free[-1])
 
 
+@QUICK
 @given(CLOUDS, st.integers(-1, 9))
 def test_the_best_under_a_budget_is_the_best_of_those_that_fit(points: list[Point], budget: int) -> None:
     fitting = [point for point in points if point.tokens <= budget]
@@ -71,6 +74,7 @@ def test_the_best_under_a_budget_is_the_best_of_those_that_fit(points: list[Poin
     assert best_under(points, budget) == best
 
 
+@QUICK
 @given(CLOUDS, st.randoms())
 def test_the_order_of_points_changes_nothing(points: list[Point], random: Random) -> None:
     assert pareto(random.sample(points, len(points))) == pareto(points)

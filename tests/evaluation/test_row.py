@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dami_merge.evaluation.interval import wilson
 from dami_merge.evaluation.row import PassAt, pass_at, rows
 from dami_merge.evaluation.table import tabulate
-from tests.evaluation.simulated import rollout
+from tests.evaluation.simulated import QUICK, rollout
 
 
 def test_each_question_counts_once_however_many_samples_it_has() -> None:
@@ -47,6 +47,7 @@ def test_a_lambda_without_answers_in_a_group_has_no_row() -> None:
     assert rows(table.of_group("z")) == ()
 
 
+@QUICK
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_pass_at_k_is_the_share_of_all_draws_of_k_that_hold_a_right_answer(answers: list[list[bool]]) -> None:
     passes = pass_at(np.array([len(own) for own in answers]), np.array([sum(own) for own in answers]))

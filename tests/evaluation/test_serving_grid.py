@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.point import Point
 from dami_merge.evaluation.serving_grid import serving_grid
+from tests.evaluation.simulated import QUICK
 
-CLOUDS = st.lists(st.tuples(st.integers(50, 62), st.integers(1, 9)), min_size=1, max_size=7).map(
-    lambda pairs: [
-        Point(Fraction(n, 7), right / 100, float(tokens)) for n, (right, tokens) in enumerate(pairs)
+STAIRS = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 2)), min_size=1, max_size=7).map(
+    lambda steps: [
+        Point(
+            Fraction(n, 7),
+            (50 + sum(rise for rise, _ in steps[: n + 1])) / 100,
+            10.0 + sum(length for _, length in steps[: n + 1]),
+        )
+        for n in range(len(steps))
     ]
 )
+"""Paths that mostly rise, with ties and dips, so that most points are on the frontier."""
 
 
 def largest_loss(points: Sequence[Point], chosen: Sequence[Point]) -> float:
@@ -29,7 +36,8 @@ def largest_loss(points: Sequence[Point], chosen: Sequence[Point]) -> float:
     return max(reached(points, point.tokens) - reached(chosen, point.tokens) for point in points)
 
 
-@given(CLOUDS, st.integers(0, 12))
+@QUICK
+@given(STAIRS, st.integers(0, 8))
 def test_no_smaller_set_and_none_of_its_size_is_nearer(points: list[Point], percent: int) -> None:
     loss = percent / 100
     found = serving_grid(points, loss=loss)
@@ -51,11 +59,21 @@ def test_no_smaller_set_and_none_of_its_size_is_nearer(points: list[Point], perc
     assert list(found.lambdas) == sorted(found.lambdas)
 
 
-def test_one_point_of_accuracy_is_the_default_and_is_allowed_in_floats_too() -> None:
-    points = [Point(Fraction(0), 0.65, 1), Point(Fraction(1), 0.66, 2)]  # 0.66 - 0.65 > 0.01 in floats
+@pytest.mark.parametrize(("low", "high"), [(0.65, 0.66), (0.06, 0.07)])
+def test_one_point_of_accuracy_is_the_default_and_is_allowed_in_floats_too(low: float, high: float) -> None:
+    """0.66 - 0.65 is above 0.01 in floats, and 0.06 + 0.01 below 0.07."""
+    points = [Point(Fraction(0), low, 1), Point(Fraction(1), high, 2)]
     assert serving_grid(points).lambdas == (Fraction(0),)
     assert serving_grid(points).allowed == 0.01
     assert serving_grid(points, loss=0.0099).lambdas == (Fraction(0), Fraction(1))
+
+
+def test_of_two_sets_of_the_smallest_size_the_nearer_is_served() -> None:
+    """Greedy alone would take 0.53, and lose two points at 0.52."""
+    points = [Point(Fraction(n, 2), accuracy, n + 1.0) for n, accuracy in enumerate((0.50, 0.52, 0.53))]
+    found = serving_grid(points, loss=0.02)
+    assert found.lambdas == (Fraction(0), Fraction(1, 2))
+    assert found.loss == pytest.approx(0.01)
 
 
 def test_without_any_loss_the_whole_frontier_is_served() -> None:

@@ -111,6 +111,12 @@ def test_the_order_of_rollouts_and_the_names_of_questions_change_nothing(
     assert summarise(rollouts, seed=8, resamples=300) != report
 
 
+def test_a_single_resample_has_intervals_without_width(rollouts: list[Rollout]) -> None:
+    found = summarise(rollouts, seed=0, resamples=1).overall.comparison
+    assert found is not None
+    assert all(each.tokens_interval.low == each.tokens_interval.high for each in found.neighbours)
+
+
 def test_an_unfinished_sweep_is_compared_on_what_all_lambdas_have(rollouts: list[Rollout]) -> None:
     half = [each for each in rollouts if each.fraction != "3/4" or int(each.question[1:]) < 15]
     found = summarise(half, seed=0, resamples=50).overall

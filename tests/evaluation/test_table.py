@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.table import exact_means, tabulate
-from tests.evaluation.simulated import rollout
+from tests.evaluation.simulated import QUICK, rollout
 
 UNFINISHED = [
     rollout("hard", "0", 0, correct=False, tokens=4, thinking="none", group="b"),
@@ -115,6 +115,7 @@ def test_two_lambdas_may_have_been_sampled_with_two_settings() -> None:
     assert table.at([Fraction(1)]).settings == ("t",)
 
 
+@QUICK
 @given(
     st.lists(
         st.integers(1, 12).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=2
