@@ -19,7 +19,7 @@ LIMIT_S = 5
 """For reading one text, and for one comparison; math-verify's own default."""
 
 PARSED_CHARACTERS = 4000
-"""The end of a longer text is read."""
+"""The end of a longer text is read; a longer box is equal to nothing."""
 
 START_S = 60
 
@@ -79,6 +79,8 @@ class MathJudge:
         Raises:
             DamiMergeError: math-verify is not installed, or does not start.
         """
+        if boxed and len(text) > PARSED_CHARACTERS:
+            return Verdict(text, correct=False)
         request = {
             "gold": gold,
             "text": text[-PARSED_CHARACTERS:],
@@ -86,11 +88,8 @@ class MathJudge:
             "limit_s": self._limit_s,
         }
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._stop()
-                self._process = _started()
             try:
-                answer = self._asked(self._process, request)
+                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms come first
             except BaseException:  # an interrupt: the next request must not read this one's answer
                 self._stop()
                 raise
@@ -99,15 +98,21 @@ class MathJudge:
                 return Verdict(text if boxed else None, correct=False)
         return Verdict(answer["answer"], correct=answer["correct"])
 
-    def _asked(self, process: "subprocess.Popen[bytes]", request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer; None if there is none in time. The worker's own alarms come first."""
-        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            return None
-        return _line(process, 4 * self._limit_s)
+    def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
+        """The process, with the request sent; a new one if the last was ended from outside."""
+        line = json.dumps(request).encode() + b"\n"
+        for _ in range(2):
+            if self._process is None:
+                self._process = _started()
+            assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+            try:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                self._stop()
+            else:
+                return self._process
+        raise DamiMergeError("the process of math-verify ends before it is asked")
 
     def _stop(self) -> None:
         if self._process is None:
