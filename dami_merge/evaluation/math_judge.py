@@ -3,6 +3,7 @@
 Any thread may ask. Knows nothing of questions, nor of where in a text an answer stands.
 """
 
+import contextlib
 import importlib.util
 import json
 import select
@@ -11,7 +12,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
 
@@ -22,6 +23,7 @@ PARSED_CHARACTERS = 4000
 """The end of a longer text is read; a longer box is equal to nothing."""
 
 START_S = 60
+END_S = 5
 
 _COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -65,6 +67,10 @@ class MathJudge:
     def close(self) -> None:
         """End the process; another comparison would start it again."""
         with self._lock:
+            if self._process is not None:
+                with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                    _input(self._process).close()  # between requests it ends by itself
+                    self._process.wait(END_S)
             self._stop()
 
     def judge(self, gold: str, text: str, *, boxed: bool) -> Verdict:
@@ -104,10 +110,9 @@ class MathJudge:
         for _ in range(2):
             if self._process is None:
                 self._process = _started()
-            assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
             try:
-                self._process.stdin.write(line)
-                self._process.stdin.flush()
+                _input(self._process).write(line)
+                _input(self._process).flush()
             except BrokenPipeError:
                 self._stop()
             else:
@@ -119,7 +124,8 @@ class MathJudge:
             return
         process, self._process = self._process, None
         process.kill()
-        process.communicate()
+        with contextlib.suppress(BrokenPipeError), process:
+            pass  # leaving closes the pipes, and waits
 
 
 def _started() -> "subprocess.Popen[bytes]":
@@ -141,6 +147,11 @@ def _started() -> "subprocess.Popen[bytes]":
             f"math-verify does not start: {last or 'no answer'}", hint="pip install math-verify"
         )
     return process
+
+
+def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    return process.stdin
 
 
 def _line(process: "subprocess.Popen[bytes]", wait_s: float) -> dict[str, Any] | None:
