@@ -3,12 +3,11 @@ r"""What stands in `\boxed{…}`. Knows LaTeX braces only, and nothing of mathem
 import re
 from dataclasses import dataclass
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_PART = re.compile(r"(?P<box>\\(?:boxed|fbox)(?![A-Za-z])\s*\{?)|\\.|[{}]", re.DOTALL)
 _JOIN = re.compile(
     r"(?:[ $]|\\quad|\\qquad)*(?:,|;|(?:,[ $]*)?(?:and|or|\\text\{ *(?:and|or) *\}))(?:[ $]|\\quad|\\qquad)*"
 )
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s$\\.,]+")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TEXT = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 
 
@@ -18,7 +17,7 @@ class Boxed:
 
     Attributes:
         content: What stands in it; of boxes that only a comma, `and` or `or` divide, all with commas
-            between. None if the text has no box that is not empty.
+            between. None if the text has no box that is not empty, or the last is not closed.
         cut: The last box is not closed.
     """
 
@@ -31,20 +30,18 @@ def last_boxed(text: str) -> Boxed:
 
     Empty boxes do not count: a model that repeats its instructions writes `\boxed{}`.
     """
+    boxes, open_at = _boxes(text)
     contents: list[str] = []
     end = 0
-    for match in _BOX.finditer(text):
-        if match.start() < end:
-            continue  # inside the box before
-        content, after = _content(text, match.end())
-        if content is None:
-            return Boxed(None, cut=True)
-        if not content:
-            continue
-        if contents and not _JOIN.fullmatch(text, end, match.start()):
+    for start, after, content in boxes:
+        if start < end or not content:
+            continue  # inside the one before, or empty
+        if contents and not _JOIN.fullmatch(text, end, start):
             contents.clear()
         contents.append(content)
         end = after
+    if open_at >= 0 and (not boxes or boxes[-1][0] < open_at):
+        return Boxed(None, cut=True)
     return Boxed(", ".join(contents) if contents else None, cut=False)
 
 
@@ -53,14 +50,19 @@ def plain(text: str) -> str:
     return " ".join(_TEXT.sub(r"\1", text.replace("$", " ")).split())
 
 
-def _content(text: str, start: int) -> tuple[str | None, int]:
-    """What a box holds whose command ends at `start`, and where it ends; None if it is not closed."""
-    if not text.startswith("{", start):
-        token = _TOKEN.match(text, start)
-        return (token[0], token.end()) if token else ("", start)
-    depth = 0
-    for match in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0:
-            return text[start + 1 : match.start()].strip(), match.end()
-    return None, len(text)
+def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
+    """Start, end and content of every closed box, by start, and where the last open one starts, or -1.
+
+    One pass: a model caught in a loop may write thousands of boxes and close none.
+    """
+    boxes: list[tuple[int, int, str]] = []
+    opened: list[re.Match[str] | None] = []  # None for a brace that is no box's
+    for part in _PART.finditer(text):
+        if part["box"] and not part[0].endswith("{"):
+            token = _TOKEN.match(text, part.end())
+            boxes.append((part.start(), token.end() if token else part.end(), token[0] if token else ""))
+        elif part["box"] or part[0] == "{":
+            opened.append(part if part["box"] else None)
+        elif part[0] == "}" and opened and (box := opened.pop()) is not None:
+            boxes.append((box.start(), part.end(), text[box.end() : part.start()].strip()))
+    return sorted(boxes), max((box.start() for box in opened if box is not None), default=-1)

@@ -23,7 +23,7 @@ _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|\$")
 
 _LETTER_IN_BOX = re.compile(r"\(?([A-Za-z])(?:$|[).:,\s])")
 _LETTER_SAID = re.compile(
-    r"(?i:\b(?:answer|option|choice)\b)[*_]*(?:\s+is\b)?\s*[:=]?[\s*_$\"'`]*"
+    r"(?i:\b(?:answer|option|choice)\b)[*_]{0,3}(?:\s{1,3}is\b)?\s{0,3}[:=]?[\s*_$\"'`]{0,9}"
     r"(?:\(([A-Za-z])\)|([B-HJ-Z](?![\w'’])|[AI](?![\w'’]| +(?!because|since|as |and |for |which )[a-z])))"
 )
 _LETTER_IN_BRACKETS = re.compile(r"\(([A-Z])\)")
@@ -98,9 +98,10 @@ class Grader:
         if boxed.cut or not text.strip():
             return Grade(None, correct=False)
         alone = boxed.content or _stated(text)
-        right, found = spelled(gold), spelled(alone or text)
+        written = alone or text.strip()
+        right, found = spelled(gold), spelled(written)
         if plain(right).casefold() == plain(found).casefold():
-            return Grade((alone or text).strip(), correct=True)
+            return Grade(written, correct=True)
         verdict = self._judge.judge(right, found, boxed=alone is not None)
         return Grade(alone or verdict.answer, correct=verdict.correct)
 

@@ -41,8 +41,6 @@ def hub_records(spec: str) -> list[Record]:
             match["name"], name=match["config"] or None, split=match["split"], revision=match["revision"]
         )
     rows = (_chosen(spec, loaded) if match["split"] is None else loaded).to_list()
-    if not rows:
-        raise InputRefused([Problem("questions", f"hf:{spec} holds no question")])
     return [Record(f"row {number}", row) for number, row in enumerate(rows, 1)]
 
 
@@ -82,11 +80,11 @@ def _no_progress_bars(library: Any) -> Iterator[None]:
 def _clear_errors(library: Any, spec: str) -> Iterator[None]:
     try:
         yield
-    except library.exceptions.DatasetNotFoundError as error:
-        hint = "check the spelling; a gated or private one needs `hf auth login`"
-        raise HubError(f"hf:{spec}: {_first_line(error)}", hint=hint) from error
     except (ConnectionError, TimeoutError) as error:
         hint = "go online, unset HF_HUB_OFFLINE, or download it and name its file"
+        raise HubError(f"hf:{spec}: {_first_line(error)}", hint=hint) from error
+    except (library.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
+        hint = "check the spelling and the network; a gated or private one needs `hf auth login`"
         raise HubError(f"hf:{spec}: {_first_line(error)}", hint=hint) from error
     except (library.exceptions.DatasetsError, ValueError, OSError, RuntimeError) as error:
         hint = "hf:org/name:config:split@revision; a data set that is a program must be converted first"

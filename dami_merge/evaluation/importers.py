@@ -52,8 +52,8 @@ def read_questions(
         The questions. One without an id gets its number in the source, counted from 1.
 
     Raises:
-        InputRefused: A record is of another shape than the first, has no answer, or has the id of another;
-            all such are found.
+        InputRefused: There is nothing to read, or records are of another shape than the first, have no
+            answer, or have the id of another; all such are found.
         UsageError: `spec` or `shape` is of no known form.
         HubError: The Hub cannot be reached, or has no such data set.
         DamiMergeError: An extra is not installed.
@@ -61,6 +61,8 @@ def read_questions(
     if shape is not None and shape not in SHAPES:
         raise UsageError(f"{shape!r} is not a format of questions", hint=", ".join(SHAPES))
     name, records, problems = _records(spec)
+    if not records and not problems:
+        raise InputRefused([Problem("questions", f"{name} holds no question")])
     questions = _questions(name, records, problems, shape=shape, suffix=suffix)
     if shuffle_seed is not None:
         questions = random.Random(shuffle_seed).sample(questions, len(questions))  # noqa: S311 - no secret
@@ -93,7 +95,7 @@ def _questions(
     found = list(problems)
     questions: list[Question] = []
     places: dict[str, list[str]] = defaultdict(list)
-    chosen = shape or _first_shape(name, records)
+    chosen = shape or _first_shape(name, records, problems)
     for number, record in enumerate(records, 1):
         fields = lower(record.fields)
         try:
@@ -114,15 +116,15 @@ def _questions(
     return questions
 
 
-def _first_shape(name: str, records: Sequence[Record]) -> str:
+def _first_shape(name: str, records: Sequence[Record], problems: Sequence[Problem]) -> str:
     if not records:
-        return "native"  # nothing is read as it, and every entry has a problem already
+        raise InputRefused(problems)
     fields = lower(records[0].fields)
     shape = shape_of(fields)
     if shape is None:
-        known = "; ".join(f"{form.fields} ({name})" for name, form in SHAPES.items())
+        known = "; ".join(f"{form.fields} ({key})" for key, form in SHAPES.items())
         fact = f"{name}, {records[0].place}: {_names(fields)} make no known question"
-        raise InputRefused([Problem("question", fact, f"known are {known}")])
+        raise InputRefused([*problems, Problem("question", fact, f"known are {known}")])
     return shape
 
 

@@ -3,6 +3,7 @@
 Any thread may ask. Knows nothing of questions, nor of where in a text an answer stands.
 """
 
+import contextlib
 import importlib.util
 import json
 import select
@@ -11,7 +12,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
 
@@ -19,9 +20,10 @@ LIMIT_S = 5
 """For reading one text, and for one comparison; math-verify's own default."""
 
 PARSED_CHARACTERS = 4000
-"""The end of a longer text is read."""
+"""The end of a longer text is read; a longer box is equal to nothing."""
 
 START_S = 60
+END_S = 5
 
 _COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -65,6 +67,10 @@ class MathJudge:
     def close(self) -> None:
         """End the process; another comparison would start it again."""
         with self._lock:
+            if self._process is not None:
+                with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                    _input(self._process).close()  # between requests it ends by itself
+                    self._process.wait(END_S)
             self._stop()
 
     def judge(self, gold: str, text: str, *, boxed: bool) -> Verdict:
@@ -79,6 +85,8 @@ class MathJudge:
         Raises:
             DamiMergeError: math-verify is not installed, or does not start.
         """
+        if boxed and len(text) > PARSED_CHARACTERS:
+            return Verdict(text, correct=False)
         request = {
             "gold": gold,
             "text": text[-PARSED_CHARACTERS:],
@@ -86,11 +94,8 @@ class MathJudge:
             "limit_s": self._limit_s,
         }
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._stop()
-                self._process = _started()
             try:
-                answer = self._asked(self._process, request)
+                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms come first
             except BaseException:  # an interrupt: the next request must not read this one's answer
                 self._stop()
                 raise
@@ -99,22 +104,28 @@ class MathJudge:
                 return Verdict(text if boxed else None, correct=False)
         return Verdict(answer["answer"], correct=answer["correct"])
 
-    def _asked(self, process: "subprocess.Popen[bytes]", request: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer; None if there is none in time. The worker's own alarms come first."""
-        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            return None
-        return _line(process, 4 * self._limit_s)
+    def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
+        """The process, with the request sent; a new one if the last was ended from outside."""
+        line = json.dumps(request).encode() + b"\n"
+        for _ in range(2):
+            if self._process is None:
+                self._process = _started()
+            try:
+                _input(self._process).write(line)
+                _input(self._process).flush()
+            except BrokenPipeError:
+                self._stop()
+            else:
+                return self._process
+        raise DamiMergeError("the process of math-verify ends before it is asked")
 
     def _stop(self) -> None:
         if self._process is None:
             return
         process, self._process = self._process, None
         process.kill()
-        process.communicate()
+        with contextlib.suppress(BrokenPipeError), process:
+            pass  # leaving closes the pipes, and waits
 
 
 def _started() -> "subprocess.Popen[bytes]":
@@ -136,6 +147,11 @@ def _started() -> "subprocess.Popen[bytes]":
             f"math-verify does not start: {last or 'no answer'}", hint="pip install math-verify"
         )
     return process
+
+
+def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    return process.stdin
 
 
 def _line(process: "subprocess.Popen[bytes]", wait_s: float) -> dict[str, Any] | None:

@@ -52,8 +52,6 @@ def read_records(path: Path) -> tuple[list[Record], list[Problem]]:
         for place, what in entries
         if not isinstance(what, dict)
     ]
-    if not entries:
-        raise _refused(f"{path} holds no question")
     return records, problems
 
 
@@ -65,7 +63,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]
             if None in row:
                 yield place, f"more cells than the header's {len(rows.fieldnames or ())}"
             else:
-                yield place, {name: value for name, value in row.items() if value}
+                yield place, dict(row)
     except csv.Error as error:
         raise _refused(f"{path}, line {rows.line_num}: {error}") from error
 

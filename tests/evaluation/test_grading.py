@@ -43,6 +43,13 @@ MATH = [
     ("3", r"\boxed{3, 4}", False),
     ("18", r"\boxed{18", False),
     ("18", r"\boxed{18} wait, \boxed{1", False),
+    ("18", r"\boxed{1 or so \boxed{18}", True),
+    ("18", r"\boxed{18}" + r" \boxed{" * 20_000, False),
+    ("18", r"\boxed{" * 20_000 + r"18}", True),
+    ("18", "no " * 100_000 + "18", True),
+    ("18", "18 of " + "no " * 5_000, False),
+    ("18", r"\boxed{" + "1" * 5_000 + " = 18}", False),
+    ("18", r"\boxed{18}, {or \boxed{2 {", False),
     ("18", r"\boxed{\boxed{18}}", True),
     ("18", r"\boxed 18", True),
     ("18", r"\fbox{18}", True),
@@ -128,6 +135,7 @@ CHOICE = [
     ("B", r"\boxed{b}", "B"),
     ("B", r"\boxed{B} and not (C)", "B"),
     ("B", r"\boxed{B", None),
+    ("B", r"(B), that is \boxed{", None),
     ("B", r"\boxed{Bananas}", None),
     ("B", "The answer is B.", "B"),
     ("B", "The answer is (B)", "B"),
@@ -190,6 +198,7 @@ def test_an_exact_answer_is_the_box_or_the_whole_text(
         (r"$\boxed{2}$, $\boxed{3}$", "2, 3"),
         ("so it makes 1,234 of them", "1234"),
         ("Answer: 3\\sqrt{13}", "3\\sqrt{13}"),
+        (r"\boxed{a + \boxed{6}}", r"a + \boxed{6}"),
         ("no number", None),
         (r"\boxed{12", None),
     ],
@@ -208,7 +217,7 @@ def test_the_bundled_pairs_answers_are_graded_after_their_thinking() -> None:
 
 
 @pytest.mark.parametrize(
-    "huge", [r"10^{10^{10^{10}}}", r"(10^{10})! - 1", "9" * 3000 + "^{" + "9" * 3000 + "}"]
+    "huge", [r"10^{10^{10^{10}}}", r"(10^{10})! - 1", "9" * 1500 + "^{" + "9" * 1500 + "}"]
 )
 def test_an_answer_too_large_to_compute_is_wrong_and_the_next_is_graded(huge: str) -> None:
     with Grader(limit_s=1) as grader:
@@ -224,6 +233,15 @@ def test_a_process_that_was_killed_is_replaced() -> None:
         judge._process.wait()
         assert judge.judge("0.5", r"\frac12", boxed=True).correct
     assert judge._process is None
+
+
+def test_a_process_that_always_dies_is_an_error_and_not_a_wrong_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It closes its input before it says that it is ready.
+    monkeypatch.setattr(math_judge, "_COMMAND", "import os; os.close(0); print('{}', flush=True)")
+    with MathJudge() as judge, pytest.raises(DamiMergeError, match="ends before it is asked"):
+        judge.judge("1", "2", boxed=True)
 
 
 def test_a_comparison_that_is_silent_ends_as_wrong_and_its_process_is_gone() -> None:

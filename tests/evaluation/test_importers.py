@@ -96,6 +96,7 @@ SUFFIX = SUFFIXES["math"]
             {"question": "q", "final_answer": ["2"], "context": "Given c."},
             Question("1", user(f"Given c.\n\nq\n{SUFFIX}"), "2"),
         ),
+        ("olympiadbench", {"question": "q", "final_answer": "2"}, Question("1", user(f"q\n{SUFFIX}"), "2")),
         (
             "bbh",
             {"input": "Which?\n(A) x\n(B) y", "target": "(B)"},
@@ -194,8 +195,8 @@ def test_json_lists_examples_and_lines_under_any_name_are_read(tmp_path: Path) -
 
 def test_a_line_separator_inside_a_text_does_not_cut_the_line(tmp_path: Path) -> None:
     file = tmp_path / "q.jsonl"
-    file.write_text('{"prompt": "a\u2028b", "answer": "1"}\n', encoding="utf-8")
-    assert read_questions(str(file))[0].messages == user("a\u2028b")
+    file.write_text('{"prompt": "a\u2028b", "answer": "1"}\n' * 2, encoding="utf-8")
+    assert [question.messages for question in read_questions(str(file))] == [user("a\u2028b")] * 2
 
 
 @pytest.mark.parametrize(
@@ -246,9 +247,11 @@ def test_a_record_that_makes_no_question_is_named_with_its_line(
             {"question": "q", "final_answer": None},
             "the fields 'question' are of no known shape, where olympiadbench",
         ),
+        (GSM8K, {"question": "q", "answer": "so\n#### "}, "'answer' has nothing after '####'"),
         (OLYMPIAD, {"question": "q", "final_answer": []}, "not a list of at least one text"),
         (OLYMPIAD, {**OLYMPIAD, "image_1": "x.png"}, "comes with a picture"),
         (GPQA, {**GPQA, "Incorrect Answer 2": "four,\nor 4"}, "is also among the wrong ones"),
+        (MATH, {**MATH, "unique_id": {}}, "'unique_id' is {}, not a text or a number"),
         (GPQA, {**GPQA, "Incorrect Answer 3": None}, "no 'incorrect answer 3'"),
         (
             {"question": "q", "answer": "1", "metadata": {"source_dataset": "d", "source_index": 0}},
@@ -281,6 +284,9 @@ def test_an_unknown_shape_names_the_fields_that_were_found_and_the_shapes_that_a
     ) as caught:
         read_questions(lines(tmp_path / "q.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 0}))
     (problem,) = caught.value.problems
+    (tmp_path / "q.jsonl").write_text('{\n{"text": "a"}', encoding="utf-8")
+    with pytest.raises(InputRefused, match=r"line 1: not JSON.*\n.*line 2: the fields 'text' make no"):
+        read_questions(str(tmp_path / "q.jsonl"))
     assert all(name in problem.hint for name in SHAPES)
 
 
@@ -314,6 +320,7 @@ def test_two_questions_of_one_id_are_refused_with_both_places(tmp_path: Path) ->
         ("q.jsonl.gz", b"\x1f\x8b", r"\.gz files are not read"),
         ("broken.json", b"[{", "broken.json: Expecting property name"),
         ("quote.csv", b'a,b\n"1,2\n', "quote.csv, line 1: unexpected end"),
+        ("deep.jsonl", b'["a"]\n7\n', "deep.jsonl, line 2: not a JSON object"),
         ("wide.csv", b"prompt,answer\na,b\na,b,c\n", "line 3: more cells than the header's 2"),
     ],
 )

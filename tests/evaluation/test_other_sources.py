@@ -9,6 +9,7 @@ import pytest
 
 from dami_merge.errors import DamiMergeError, HubError, InputRefused, UsageError
 from dami_merge.evaluation.importers import read_questions
+from tests.hub_server import running_hub
 
 
 @pytest.fixture
@@ -49,6 +50,44 @@ def test_an_unknown_split_or_config_is_refused(library: Path) -> None:
         read_questions(f"hf:{library}::nope")
     with pytest.raises(InputRefused, match="BuilderConfig 'nope' not found"):
         read_questions(f"hf:{library}:nope:test")
+
+
+def test_a_folder_that_is_missing_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match="Couldn't find any data file") as caught:
+        read_questions(f"hf:{tmp_path / 'none'}")
+    assert caught.value.hint
+
+
+def test_a_data_set_that_is_not_on_the_hub_is_a_hub_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real client against an empty Hub on this machine."""
+    import datasets
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        huggingface_hub.close_session()
+        with pytest.raises(HubError, match="hf:nobody/nothing: Couldn't find") as caught:
+            read_questions("hf:nobody/nothing")
+        huggingface_hub.close_session()
+    assert "hf auth login" in caught.value.hint
+
+
+def test_the_progress_bars_of_the_caller_are_as_they_were(library: Path) -> None:
+    import datasets
+
+    read_questions(f"hf:{library}")
+    assert not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        read_questions(f"hf:{library}")
+        assert datasets.are_progress_bars_disabled()
+    finally:
+        datasets.enable_progress_bars()
 
 
 def test_a_row_of_a_data_set_is_named(library: Path) -> None:

@@ -18,6 +18,7 @@ from dami_merge.evaluation.thinking import Split, split_thinking
         ("a</think>0", Split("closed", "a", "0")),  # the template wrote the begin tag, and nobody said so
         ("<think>a</think>b<think>c</think>0", Split("closed", "a" + "b<think>c", "0")),
         ("<think>a</think>b<think>c", Split("unclosed", "a" + "b<think>c", None)),
+        ("<think>a</thought>b<think>c", Split("unclosed", "a</thought>b<think>c", None)),
         ("<think>a</think>5</think>", Split("closed", "a", "5</think>")),
         ("<think>a <b> </i> </th> <\\theta></think>0", Split("closed", "a <b> </i> </th> <\\theta>", "0")),
     ],
