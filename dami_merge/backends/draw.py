@@ -74,7 +74,7 @@ def drawn(scores: Tensor, numbers: Tensor, sampling: SamplingSettings) -> Tensor
     if 0 < sampling.top_k < values.shape[1]:
         values, ids = values.topk(sampling.top_k)
     elif sampling.top_p < 1:
-        values, ids = values.sort(descending=True)
+        values, ids = values.sort(descending=True, stable=True)
     share = values.softmax(dim=-1)
     if ids is not None:
         if sampling.top_p < 1:
