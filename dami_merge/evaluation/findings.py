@@ -81,7 +81,10 @@ def _dominated(comparison: Comparison) -> str:
 def _serving(comparison: Comparison) -> str:
     serving = comparison.serving
     if len(serving.lambdas) == len(comparison.points):
-        return "Worth serving: all. Without any one of them more is lost than may be."
+        return (
+            f"Worth serving: all of them; to leave one out costs more than {100 * serving.allowed:g} point(s)"
+            " at some budget."
+        )
     return (
         f"Worth serving: λ = {_names(serving.lambdas)}. At every token budget one of these is within"
         f" {100 * serving.allowed:g} point(s) of the best of all {len(comparison.points)}."
