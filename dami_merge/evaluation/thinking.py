@@ -45,27 +45,22 @@ def split_thinking(
             that was given a prefilled tag may reason and answer in the open, and then stop: no block of
             such a λ is closed, yet half of its answers may be right.
     """
-    thoughts, rest, state = "", text, _begun(text, begin, prefilled=prefilled)
+    thoughts, rest = "", text
     while True:
         before, tag, after = rest.partition(end)
         if not tag:
             break
-        thoughts, rest, state = thoughts + before, after, "closed"
+        thoughts, rest = thoughts + before, after
         if begin not in after:
             return Split("closed", _inner(thoughts, begin), after.strip())
-        state = "unclosed"
     wrong = _wrong_end(end).search(rest, max(rest.rfind(begin), 0))
     if wrong is not None:
         return Split(
             "wrong-tag", _inner(thoughts + rest[: wrong.start()], begin), rest[wrong.end() :].strip()
         )
-    if state == "none":
+    if not prefilled and begin not in text:
         return Split("none", "", text.strip())
     return Split("unclosed", _inner(thoughts + rest, begin), _open(rest, begin) if grade_open else None)
-
-
-def _begun(text: str, begin: str, *, prefilled: bool) -> Thinking:
-    return "unclosed" if prefilled or begin in text else "none"
 
 
 def _inner(thoughts: str, begin: str) -> str:
