@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dami_merge._version import __version__
 from dami_merge.errors import (
+    BackendError,
     DamiMergeError,
     DeviceUnfit,
     DiskFull,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dami_merge.grid.build import build_grid
 
 __all__ = [
+    "BackendError",
     "DamiMergeError",
     "DeviceUnfit",
     "DiskFull",

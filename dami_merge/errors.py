@@ -10,7 +10,8 @@
     ├── HubError            the Hub is out of reach or says no                      exit 3
     ├── DeviceUnfit         a device that is missing or rounds differently          exit 3
     ├── GridUnreadable      a grid.json that is missing or not of the format        exit 3
-    └── EstimatorError      an estimator that raised or gave no usable λ            exit 3
+    ├── EstimatorError      an estimator that raised or gave no usable λ            exit 3
+    └── BackendError        what runs a model cannot be had, or gave no answer      exit 3
 
 Messages state the fact with both values; `hint` says the way out. Knows nothing of rendering.
 """
@@ -72,6 +73,10 @@ class GridUnreadable(DamiMergeError):
 
 class EstimatorError(DamiMergeError):
     """An estimator raised, or gave something that is not a λ."""
+
+
+class BackendError(DamiMergeError):
+    """What runs a model is not installed or out of reach, says no, or gave something that is no answer."""
 
 
 @dataclass(frozen=True, slots=True)

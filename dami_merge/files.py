@@ -124,8 +124,12 @@ def free_bytes(path: Path) -> int:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, what: Path) -> Iterator[None]:
     """Hold a lock file; a second holder is refused at once. A killed holder's lock is free.
+
+    Args:
+        path: The lock file; its folder must be there.
+        what: What is worked on, for the message.
 
     Raises:
         OutputRefused: Somebody holds it.
@@ -135,8 +139,7 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         raise OutputRefused(
-            f"another run is working on {path.parent.parent}",
-            hint="wait for it, or give another output folder with -o",
+            f"another run is working on {what}", hint="wait for it, or give another output with -o"
         ) from error
     try:
         yield

@@ -38,7 +38,7 @@ def test_everything_else_exits_with_3_and_is_one_tree() -> None:
     others = {value.__name__ for value in tree if value.exit_code == 3}
     assert others == {
         "DamiMergeError", "InputRefused", "OutputRefused", "DiskFull", "HubError", "DeviceUnfit",
-        "GridUnreadable", "EstimatorError",
+        "GridUnreadable", "EstimatorError", "BackendError",
     }  # fmt: skip
 
 

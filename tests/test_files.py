@@ -145,20 +145,24 @@ def test_a_relative_path_that_does_not_exist_is_measured_too(
     assert free_bytes(Path("grid")) > 0
 
 
-def test_a_second_run_is_refused_with_the_folder(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_with_what_is_worked_on(tmp_path: Path) -> None:
     lock = tmp_path / "out" / ".dami" / "lock"
     lock.parent.mkdir(parents=True)
-    message = f"^another run is working on {tmp_path}/out$"
-    with locked(lock), pytest.raises(OutputRefused, match=message) as no, locked(lock):
+    message = f"^another run is working on {tmp_path}$"
+    with (
+        locked(lock, what=tmp_path),
+        pytest.raises(OutputRefused, match=message) as no,
+        locked(lock, what=tmp_path),
+    ):
         pass
     assert "-o" in no.value.hint
 
 
 def test_a_lock_is_free_after_its_run_even_a_failed_one(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with pytest.raises(ZeroDivisionError, match="division"), locked(lock):
+    with pytest.raises(ZeroDivisionError, match="division"), locked(lock, what=tmp_path):
         _ = 1 // 0
-    with locked(lock):
+    with locked(lock, what=tmp_path):
         entered = True
     assert entered
 
@@ -169,7 +173,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     script = (
         "import sys, time, pathlib\n"
         "from dami_merge.files import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "with locked(pathlib.Path(sys.argv[1]), what=pathlib.Path('x')):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -177,11 +181,11 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(OutputRefused, match="another run is working"), locked(lock):
+        with pytest.raises(OutputRefused, match="another run is working"), locked(lock, what=tmp_path):
             pass
         holder.kill()
         holder.wait()
-    with locked(lock):
+    with locked(lock, what=tmp_path):
         entered = True
     assert entered
 

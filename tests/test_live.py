@@ -21,13 +21,14 @@ from transformers import (
 
 import dami_merge.live.model
 from dami_merge.checkpoint.pair import join
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both
+from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both, open_source
 from dami_merge.errors import DamiMergeError, InputRefused, LambdaError, UsageError
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.plan import make_plan
 from dami_merge.grid.recipe import bundled_recipe
 from dami_merge.lambdas import even_grid, folder_name
 from dami_merge.live import LiveModel, load_live
+from dami_merge.live.loading import load_checkpoint
 from dami_merge.tensors.compiled import compiled_interpolate
 from dami_merge.tensors.interpolate import interpolate
 from dami_merge.tensors.kernels import TORCH, Kernel
@@ -92,6 +93,23 @@ def test_every_lambda_of_the_bundled_pair_has_the_bits_of_its_checkpoint_in_the_
         assert live.set_lambda(lam) == live.lam == lam
         assert_same_bits(model.state_dict(), loaded(bundled_grid / folder_name(lam)).state_dict())
     assert before == {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+
+
+def test_a_checkpoint_is_loaded_in_memory_of_its_own_and_in_the_dtype_that_is_named(
+    bundled_grid: Path, device: str
+) -> None:
+    folder = bundled_grid / "lambda-0.40"
+    model = load_checkpoint(open_source(str(folder)), device=device)
+    assert not model.training
+    assert_same_bits(model.state_dict(), loaded(folder).state_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert any(tensor.any() for tensor in loaded(folder).state_dict().values())
+    narrow = load_checkpoint(open_source(str(folder)), device=device, dtype="bfloat16")
+    assert {parameter.dtype for parameter in narrow.parameters()} == {torch.bfloat16}
+    with pytest.raises(UsageError, match="'int8' is not a dtype for weights"):
+        load_checkpoint(open_source(str(folder)), device=device, dtype="int8")
 
 
 def test_the_model_generates_what_the_checkpoint_generates(bundled_grid: Path, device: str) -> None:

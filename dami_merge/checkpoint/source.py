@@ -9,12 +9,31 @@ BUNDLED_PREFIX = "bundled:"
 BUNDLED_INSTRUCT = "bundled:tiny/instruct"
 BUNDLED_THINKING = "bundled:tiny/thinking"
 
+BUNDLED_SPLITS = ("train", "validation", "test")
+
 _DATA = Path(__file__).parent.parent / "data"
 
 
 def bundled_questions() -> Path:
     """The bundled pair's questions: JSONL of `id`, `prompt`, `answer` and `group`."""
     return _DATA / "tiny" / "questions.jsonl"
+
+
+def bundled_split(name: str) -> Path:
+    """One of the bundled pair's three sets of held-out questions, like `bundled_questions` with a `kind`.
+
+    No question is in two of them; each has equally many of every group, and so has, nearly, any first part.
+
+    Args:
+        name: `train`, `validation` or `test`.
+
+    Raises:
+        InputRefused: It is none of these.
+    """
+    if name not in BUNDLED_SPLITS:
+        fact = f"{BUNDLED_PREFIX}{name} is no set of bundled questions"
+        raise InputRefused([Problem("no-such-questions", fact, f"there are {', '.join(BUNDLED_SPLITS)}")])
+    return _DATA / "tiny" / f"{name}.jsonl"
 
 
 def open_source(spec: str) -> Checkpoint:

@@ -15,6 +15,8 @@ from dami_merge._version import __version__
 from dami_merge.cli.check_lmc import check_lmc
 from dami_merge.cli.grid import grid
 from dami_merge.cli.output import show_error
+from dami_merge.cli.report import report
+from dami_merge.cli.sweep import sweep
 from dami_merge.cli.verify import verify
 from dami_merge.errors import DamiMergeError
 
@@ -58,6 +60,8 @@ def commands() -> None:
 commands.add_command(grid)
 commands.add_command(check_lmc)
 commands.add_command(verify)
+commands.add_command(sweep)
+commands.add_command(report)
 
 
 def main() -> None:

@@ -199,7 +199,7 @@ def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
     root, state = plan.output, plan.output / STATE_FOLDER
     refuse_foreign(root)
     state.mkdir(parents=True, exist_ok=True)
-    with locked(state / "lock"):
+    with locked(state / "lock", what=root):
         if fresh:
             _clear(root)
         identity = identity_of(plan)

@@ -77,7 +77,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def bundled_recipe() -> Recipe:
     """The pair that ships with the package."""
-    return Recipe(instruct=BUNDLED_INSTRUCT, thinking=BUNDLED_THINKING, name="tiny")
+    return Recipe(
+        instruct=BUNDLED_INSTRUCT,
+        thinking=BUNDLED_THINKING,
+        name="tiny",
+        sampling=Sampling(temperature=0.6, max_new_tokens=96),
+    )
 
 
 class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -92,6 +92,31 @@ def load_live(
     return model, live
 
 
+def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None = None) -> "PreTrainedModel":
+    """Load one checkpoint with transformers, whole and in memory of its own.
+
+    Args:
+        side: Its weights lie on this disk.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        dtype: As of `load_live`; None keeps what is stored.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        DamiMergeError: As `load_live` does.
+
+    Peak memory: one model, and one more on the host while it loads.
+    """
+    if dtype is not None and dtype not in _FLOATS:
+        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(_FLOATS))
+    place = choose_device(device)
+    _transformers()
+    with _no_progress_bars():
+        model: PreTrainedModel = _loaded(side, _FLOATS[dtype] if dtype else "auto", place)
+    return model
+
+
 def _transformers() -> Any:
     try:
         import transformers

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from dami_merge.lambdas import label
 from dami_merge.report.page import Figure, figure, plotting
+from dami_merge.report.style import MAIN, lambda_axis, number, two_kinds, wide
 
 if TYPE_CHECKING:
-    import altair as alt
-
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport, TensorReport
@@ -24,8 +23,6 @@ _LIMITS = (0.95, 0.99, 0.999, 0.9999)
 _BANDS = ("below 0.95", "0.95 to 0.99", "0.99 to 0.999", "0.999 to 0.9999", "0.9999 and above")
 _COLOURS = ("#b2182b", "#ef8a62", "#f1c453", "#92c5de", "#2f76b8")
 """One for each band; red to blue, which the colour-blind can tell apart too."""
-
-_MAIN, _SECOND = "#2f76b8", "#e07b39"
 
 
 def lmc_figures(
@@ -61,7 +58,7 @@ def _heat(report: "LmcReport") -> Figure:
         }
         for cell in report.cells
     ]
-    chart = _wide(
+    chart = wide(
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke="#80808040", cornerRadius=2)
         .encode(
@@ -72,26 +69,17 @@ def _heat(report: "LmcReport") -> Figure:
                 scale=alt.Scale(domain=_BANDS, range=_COLOURS),
                 legend=alt.Legend(orient="bottom", columns=3, title=None),
             ),
-            tooltip=["layer:N", "module:N", _number("cosine", ".6f"), _number("distance", ".4f"),
-                     _number("same sign", ".1%"), _number("identical", ".1%"),
-                     _number("largest change", ".3f")],
+            tooltip=["layer:N", "module:N", number("cosine", ".6f"), number("distance", ".4f"),
+                     number("same sign", ".1%"), number("identical", ".1%"),
+                     number("largest change", ".3f")],
         ),
-        rows=len({cell.layer for cell in report.cells}), row_height=18,
+        18 * max(len({cell.layer for cell in report.cells}), 1),
     )  # fmt: skip
     caption = (
         "Cosine of the matrices, layers by kinds of modules; blue is close, red is far apart. One red row is"
         " one broken layer; red everywhere is another base. Values show on hover."
     )
     return figure("heat", "Where the two models differ", caption, chart)
-
-
-def _wide(chart: "alt.Chart", *, rows: int, row_height: int) -> "alt.Chart":
-    """As wide as the page, and as high as its rows."""
-    return chart.properties(width="container", height=max(rows, 1) * row_height)
-
-
-def _number(field: str, form: str) -> object:
-    return plotting().Tooltip(f"{field}:Q", format=form)
 
 
 def _distribution(report: "LmcReport") -> Figure:
@@ -107,17 +95,17 @@ def _distribution(report: "LmcReport") -> Figure:
         }
         for tensor in shown
     ]
-    chart = _wide(
+    chart = wide(
         alt.Chart(alt.Data(values=rows))
         .mark_point(filled=True, size=55, opacity=0.6)
         .encode(
             x=alt.X("apart:Q", title="1 - cosine", scale=alt.Scale(type="log", nice=True),
                     axis=alt.Axis(format=".0e", tickCount=5, labelOverlap=True)),
             y=alt.Y("module:N", title=None, axis=alt.Axis(grid=True)),
-            color=_kind("is", ("matrix", "norm or bias")),
-            tooltip=["tensor:N", "is:N", _number("cosine", ".7f")],
+            color=two_kinds("is", ("matrix", "norm or bias")),
+            tooltip=["tensor:N", "is:N", number("cosine", ".7f")],
         ),
-        rows=len({tensor.module for tensor in shown}), row_height=20,
+        20 * max(len({tensor.module for tensor in shown}), 1),
     )  # fmt: skip
     caption = "Every tensor is a dot; the further right, the further apart. Equal tensors stand at 1e-8." + (
         f" The {len(shown):,} that are farthest apart, of {len(report.tensors):,}."
@@ -132,15 +120,6 @@ def _farthest(report: "LmcReport") -> "list[TensorReport]":
     return sorted(held, key=lambda tensor: tensor.similarity.cosine)[:LARGEST_DISTRIBUTION]
 
 
-def _kind(field: str, names: tuple[str, str]) -> object:
-    alt = plotting()
-    return alt.Color(
-        f"{field}:N",
-        scale=alt.Scale(domain=names, range=(_MAIN, _SECOND)),
-        legend=alt.Legend(orient="top", title=None),
-    )
-
-
 def _change(report: "LmcReport") -> Figure:
     alt = plotting()
     rows = [
@@ -152,9 +131,9 @@ def _change(report: "LmcReport") -> Figure:
         for layer in report.layers
         if layer.matrices is not None and math.isfinite(layer.matrices.relative_distance)
     ]
-    chart = _wide(
+    chart = wide(
         alt.Chart(alt.Data(values=rows))
-        .mark_bar(color=_MAIN, cornerRadiusEnd=2)
+        .mark_bar(color=MAIN, cornerRadiusEnd=2)
         .encode(
             x=alt.X("share:Q", title="|Thinking - Instruct| / |Instruct|", axis=alt.Axis(format="%")),
             y=alt.Y("layer:N", title=None, sort=None),
@@ -164,8 +143,7 @@ def _change(report: "LmcReport") -> Figure:
                 alt.Tooltip("sign:Q", title="same sign", format=".1%"),
             ],
         ),
-        rows=len(rows),
-        row_height=16,
+        16 * max(len(rows), 1),
     )
     caption = "Length of the difference of a layer's matrices against the length of Instruct's."
     return figure("change", "How much each layer was changed", caption, chart)
@@ -181,22 +159,21 @@ def _loss(path: "PathReport") -> Figure:
         for p in path.points
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("λ:Q", axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f")),
+        x=lambda_axis(),
         y=alt.Y("loss:Q", title="loss of a token, nats", scale=alt.Scale(zero=False)),
-        color=_kind("curve", names),
-        tooltip=[alt.Tooltip("curve:N", title="curve"), _number("λ", ".3f"), _number("loss", ".4f")],
+        color=two_kinds("curve", names),
+        tooltip=[alt.Tooltip("curve:N", title="curve"), number("λ", ".3f"), number("loss", ".4f")],
     )
     dash = alt.StrokeDash(
         "curve:N",
         scale=alt.Scale(domain=names, range=[[1, 0], [5, 4]]),
         legend=alt.Legend(orient="top", title=None),
     )
-    chart = _wide(
+    chart = wide(
         alt.layer(
             base.mark_line(strokeWidth=2).encode(strokeDash=dash), base.mark_point(filled=True, size=50)
         ),
-        rows=1,
-        row_height=280,
+        280,
     )
     caption = (
         "A wall between two basins would be a hump above the dashed line."
@@ -219,7 +196,7 @@ def _steps(path: "PathReport") -> Figure:
         for step in path.steps
         for layer, (cosine, cka) in enumerate(zip(step.cosine, step.cka, strict=True))
     ]
-    chart = _wide(
+    chart = wide(
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke="#80808040")
         .encode(
@@ -231,10 +208,9 @@ def _steps(path: "PathReport") -> Figure:
                 scale=alt.Scale(scheme="viridis", zero=True),
                 legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=280, format=".1e"),
             ),
-            tooltip=["step:N", "layer:N", _number("cosine", ".6f"), _number("CKA", ".6f")],
+            tooltip=["step:N", "layer:N", number("cosine", ".6f"), number("CKA", ".6f")],
         ),
-        rows=len(path.steps[0].cosine),
-        row_height=22,
+        22 * max(len(path.steps[0].cosine), 1),
     )
     caption = (
         "How far the hidden states of each layer move from one λ to the next. One bright column among dark"
@@ -253,19 +229,19 @@ def _spectrum(difference: "DifferenceReport") -> Figure:
             rows.append({"tensor": tensor, "directions": name, "share": share - before, "sum": share})
             before = share
     names = [f"first {rank}" for rank in difference.ranks]
-    chart = _wide(
+    chart = wide(
         alt.Chart(alt.Data(values=rows))
         .mark_bar()
         .encode(
             x=alt.X("sum(share):Q", title="share of the difference's energy", scale=alt.Scale(domain=[0, 1]),
                     axis=alt.Axis(format="%")),
             y=alt.Y("tensor:N", title=None, sort=None),
-            color=alt.Color("directions:N", sort=names, scale=alt.Scale(range=("#17406d", _MAIN, "#92c5de")),
+            color=alt.Color("directions:N", sort=names, scale=alt.Scale(range=("#17406d", MAIN, "#92c5de")),
                             legend=alt.Legend(orient="top", title="singular directions")),
             order=alt.Order("sum:Q"),
             tooltip=["tensor:N", "directions:N", alt.Tooltip("sum:Q", title="share", format=".1%")],
         ),
-        rows=len(difference.spectra), row_height=20,
+        20 * max(len(difference.spectra), 1),
     )  # fmt: skip
     caption = (
         "One matrix of each kind. Long dark bars: the fine-tune moved the weights in few directions only."

@@ -13,7 +13,7 @@ from tests.cli.test_grid import run
 def test_help_names_every_command_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("grid", "check-lmc", "verify", "Exit codes"):
+    for word in ("grid", "check-lmc", "verify", "sweep", "report", "Exit codes"):
         assert word in result.stdout
 
 
@@ -39,9 +39,9 @@ def test_a_stream_that_cannot_say_lambda_is_no_reason_to_stop() -> None:
 def test_the_public_names_are_these() -> None:
     assert dami_merge.__all__ == sorted(dami_merge.__all__)
     assert set(dami_merge.__all__) == {
-        "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable", "HubError",
-        "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route", "Router",
-        "UsageError", "__version__", "build_grid", "check_lmc",
+        "BackendError", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable",
+        "HubError", "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route",
+        "Router", "UsageError", "__version__", "build_grid", "check_lmc",
     }  # fmt: skip
 
 

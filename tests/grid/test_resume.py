@@ -222,7 +222,7 @@ HOLDING_RUN = """
 import sys
 from pathlib import Path
 from dami_merge.files import locked
-with locked(Path(sys.argv[1])):
+with locked(Path(sys.argv[1]), what=Path(sys.argv[1])):
     print("holding", flush=True)
     sys.stdin.read()
 """

@@ -1,0 +1,253 @@
+"""Runs the model of a λ in this process, through `generate` of transformers.
+
+Prompts are sorted by length, the longest first, so that a batch that does not fit in memory fails at once,
+and padded at the left. Answers come as their batch is done; it runs until the longest of them ends.
+
+Transformers' continuous batching (`generate_batch`, tried in 5.23) would end that, but is not used: on a CPU
+it gave the same greedy answers as padded batches at a twelfth of their speed or less (800 answers of the
+bundled pair in 12 to 33 s instead of 1 s), and it draws all samples from one generator, so that a sample
+would depend on its neighbours. A server (`OpenAIBackend`) is the way to batch long answers continuously.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dami_merge.backends.dialogue import Answer, Dialogue, Prompt
+from dami_merge.backends.draw import Draw
+from dami_merge.backends.models import GridModels, LiveModels, Models
+from dami_merge.backends.own_settings import own_settings, settings_notes
+from dami_merge.backends.rows import rows_that_fit
+from dami_merge.backends.seeds import answer_seed
+from dami_merge.errors import BackendError, DeviceUnfit, UsageError
+from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.question import Question
+from dami_merge.lambdas import label
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a batch."""
+
+    request: Request
+    prompt: Prompt
+    seed: int
+
+
+class HfBackend:
+    """A `Backend` in this process (the extra `sweep`).
+
+    A sample is drawn from a generator of its own: batches of any size give the same answers, but for logits
+    that a batch of another shape rounds differently. Of the model's generation config only the end tokens are
+    used; `notes` says what else it holds. Not for two threads at once.
+    """
+
+    def __init__(self, models: Models, *, batch_size: int | None = None) -> None:
+        """Take the models; `from_grid` and `live` make them.
+
+        Args:
+            models: From λ to a model.
+            batch_size: Answers that are generated at once; None takes what fits in memory (`rows_that_fit`).
+
+        Raises:
+            UsageError: `batch_size` is below 1.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise UsageError(f"a batch of {batch_size} holds no answer", hint="give 1 or more")
+        self._models = models
+        self._batch_size = batch_size
+        self._dialogues: dict[Path, Dialogue] = {}
+
+    @classmethod
+    def from_grid(
+        cls, folder: Path, *, device: str = "auto", dtype: str | None = None, batch_size: int | None = None
+    ) -> "HfBackend":
+        """The checkpoints of a grid on disk; one is in memory at a time.
+
+        Args:
+            folder: Of grid.json.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+            dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps what is stored.
+            batch_size: See above.
+
+        Raises:
+            GridUnreadable: There is no readable grid.json.
+        """
+        return cls(GridModels(folder, device=device, dtype=dtype), batch_size=batch_size)
+
+    @classmethod
+    def live(
+        cls,
+        instruct: str,
+        thinking: str,
+        *,
+        device: str = "auto",
+        dtype: str | None = None,
+        offload: bool = False,
+        batch_size: int | None = None,
+    ) -> "HfBackend":
+        """Both endpoints in memory, and no grid on disk.
+
+        Without `dtype` the weights are the bits of the grid's checkpoints, and so are the answers, where both
+        sides' `config.json` agree: every λ runs with Thinking's, and 0 with Instruct's template.
+
+        Args:
+            instruct: Folder, Hub id, or `bundled:tiny/instruct`.
+            thinking: Likewise.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+            dtype: Of the model, which is rounded once to it; a grid is rounded before it is loaded.
+            offload: Keep the endpoints in host memory.
+            batch_size: See above.
+
+        Raises:
+            DamiMergeError: What `load_live` raises.
+        """
+        models = LiveModels(instruct, thinking, device=device, dtype=dtype, offload=offload)
+        return cls(models, batch_size=batch_size)
+
+    def generate(
+        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+    ) -> Iterator[tuple[Request, Generation]]:
+        """Answer every request, batch by batch, the longest prompts first.
+
+        `seconds` is an equal share of its batch's wall time.
+
+        Raises:
+            UsageError: A prompt and `max_tokens` exceed the model's context; nothing was generated.
+            InputRefused: The chat template refuses questions; likewise.
+            DeviceUnfit: A batch does not fit in the device's memory.
+            BackendError: The model computes NaN, or transformers is not installed.
+            DamiMergeError: The model of this λ cannot be loaded.
+
+        Peak memory: the model, and the KV cache of a batch.
+        """
+        dialogue = self._dialogue(lam)
+        prompts = dialogue.prompts([request.question for request in requests])
+        rows = [
+            _Row(request, prompts[request.question], answer_seed(sampling.seed, lam, request))
+            for request in requests
+        ]
+        rows.sort(key=lambda row: -len(row.prompt.ids))
+        if not rows:
+            return
+        model = self._models.at(lam)
+        _require_context(model, rows[0], sampling)
+        size = self._batch_size or rows_that_fit(model, len(rows[0].prompt.ids) + sampling.max_tokens)
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            began = time.perf_counter()
+            answers = _answers(model, dialogue, batch, sampling, lam)
+            share = (time.perf_counter() - began) / len(batch)
+            for row, answer in zip(batch, answers, strict=True):
+                made = Generation(answer.text, answer.tokens, answer.finish, share, row.prompt.prefilled)
+                yield row.request, made
+
+    def prefilled(self, lam: Fraction, question: Question) -> bool:
+        """Whether the chat template of this λ opens the thinking block itself.
+
+        Raises:
+            DamiMergeError: As `generate` does.
+        """
+        return self._dialogue(lam).prompts([question])[question].prefilled
+
+    def notes(self, lambdas: Sequence[Fraction], sampling: SamplingSettings) -> tuple[str, ...]:
+        """Where the settings differ from the checkpoints' own generation configs, each difference once.
+
+        Raises:
+            LambdaError: One is not in the grid.
+            InputRefused: A generation_config.json is not JSON.
+        """
+        folders = dict.fromkeys(self._models.sidecars(lam) for lam in lambdas)
+        found = [note for folder in folders for note in settings_notes(own_settings(folder), sampling)]
+        return tuple(dict.fromkeys(found))
+
+    def describe(self) -> dict[str, str]:
+        """Kind of backend, digests of weights and sidecars, dtype; not the device, and not the batch size."""
+        return self._models.describe()
+
+    def _dialogue(self, lam: Fraction) -> Dialogue:
+        folder = self._models.sidecars(lam)
+        if folder not in self._dialogues:
+            self._dialogues[folder] = Dialogue(folder, spec=str(folder))
+        return self._dialogues[folder]
+
+
+def _require_context(model: "PreTrainedModel", longest: _Row, sampling: SamplingSettings) -> None:
+    context: Any = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    prompt, question = len(longest.prompt.ids), longest.request.question.id
+    if context is None or prompt + sampling.max_tokens <= context:
+        return
+    room = context - prompt
+    raise UsageError(
+        f"question {question!r} is {prompt} tokens long and may be answered in {sampling.max_tokens}, "
+        f"and the model's context is {context}",
+        hint=f"allow at most {room} tokens" if room > 0 else "leave the question out",
+    )
+
+
+def _answers(
+    model: "PreTrainedModel",
+    dialogue: Dialogue,
+    batch: Sequence[_Row],
+    sampling: SamplingSettings,
+    lam: Fraction,
+) -> list[Answer]:
+    ids, mask = _padded(batch, dialogue.pad_id, model.device)
+    draw = Draw(sampling, [row.seed for row in batch], prompt_tokens=ids.shape[1])
+    try:
+        with torch.inference_mode():
+            whole = _generated(model, ids, mask, dialogue, draw, sampling.max_tokens)
+    except torch.OutOfMemoryError as error:
+        what = f"{len(batch)} answers of {ids.shape[1] + sampling.max_tokens} tokens"
+        raise DeviceUnfit(
+            f"{what} do not fit on {model.device}", hint="take a smaller batch, or allow fewer tokens"
+        ) from error
+    if not draw.finite:
+        raise BackendError(
+            f"the model of λ = {label(lam)} computes NaN in {model.dtype}",
+            hint="a wider dtype may help; `dami-merge verify` tells whether the checkpoint is damaged",
+        )
+    rows: list[list[int]] = whole[:, ids.shape[1] :].tolist()
+    return [dialogue.answer(row) for row in rows]
+
+
+def _generated(
+    model: "PreTrainedModel", ids: Tensor, mask: Tensor, dialogue: Dialogue, draw: Draw, max_tokens: int
+) -> Tensor:
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
+        do_sample=False,  # `draw` leaves one token
+        max_new_tokens=max_tokens,
+        eos_token_id=list(dialogue.end_ids),
+        pad_token_id=dialogue.pad_id,
+    )
+    model.generation_config = (
+        config  # `generate` fills gaps from here: no penalty of the model's own comes in
+    )
+    generate: Any = model.generate
+    whole: Tensor = generate(
+        ids,
+        attention_mask=mask,
+        generation_config=config,
+        logits_processor=LogitsProcessorList([draw]),
+    )
+    return whole
+
+
+def _padded(batch: Sequence[_Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, each of shape [rows, longest prompt], padded at the left."""
+    longest = max(len(row.prompt.ids) for row in batch)
+    gaps = [longest - len(row.prompt.ids) for row in batch]
+    ids = [[pad] * gap + list(row.prompt.ids) for gap, row in zip(gaps, batch, strict=True)]
+    mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

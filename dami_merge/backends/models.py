@@ -1,0 +1,166 @@
+"""The model of a λ in this process: a checkpoint of a grid on disk, or a live model that is set to it."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from dami_merge.checkpoint.folder import NOT_SIDECARS, Checkpoint, open_folder
+from dami_merge.checkpoint.source import open_both
+from dami_merge.errors import GridUnreadable, LambdaError
+from dami_merge.files import digest_bytes, digest_file
+from dami_merge.grid.manifest import Grid, Member, read_grid
+from dami_merge.lambdas import label
+from dami_merge.live.loading import load_checkpoint, load_live
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from dami_merge.grid.recipe import Side
+
+
+class Models(Protocol):
+    """Every λ of a pair, one at a time."""
+
+    def at(self, lam: Fraction) -> "PreTrainedModel":
+        """The model of this λ; one that was given before must not be used any more.
+
+        Raises:
+            LambdaError: There is none.
+            DamiMergeError: It cannot be loaded.
+        """
+        ...
+
+    def sidecars(self, lam: Fraction) -> Path:
+        """The folder of its tokenizer, chat template and generation config.
+
+        Raises:
+            LambdaError: There is none.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Which weights and which sidecars, by digest or by revision."""
+        ...
+
+
+class GridModels:
+    """The checkpoints of a grid; one is in memory at a time."""
+
+    def __init__(self, folder: Path, *, device: str = "auto", dtype: str | None = None) -> None:
+        """Read grid.json; nothing is loaded yet.
+
+        Raises:
+            GridUnreadable: There is no readable grid.json.
+        """
+        self._folder = folder
+        self._grid = read_grid(folder)
+        self._device = device
+        self._dtype = dtype
+        self._loaded: tuple[Fraction, PreTrainedModel] | None = None
+
+    def at(self, lam: Fraction) -> "PreTrainedModel":
+        """Load it; the last one is dropped before."""
+        if self._loaded is None or self._loaded[0] != lam:
+            folder = self.sidecars(lam)
+            self._loaded = None
+            checkpoint = open_folder(folder, spec=str(folder))
+            self._loaded = lam, load_checkpoint(checkpoint, device=self._device, dtype=self._dtype)
+        return self._loaded[1]
+
+    def sidecars(self, lam: Fraction) -> Path:
+        """The checkpoint's own folder."""
+        folder = self._folder / member_of(self._grid, lam).path
+        if not folder.is_dir():
+            hint = "build the grid again; what is there is kept"
+            raise GridUnreadable(f"{folder} is in grid.json, and not on the disk", hint=hint)
+        return folder
+
+    def describe(self) -> dict[str, str]:
+        """The parents' weights as grid.json digests them, and each donor's sidecars."""
+        grid = self._grid
+        tensors = [grid.instruct.tensors, grid.thinking.tensors, grid.recipe.dtype]
+        donors = {member.donor: member for member in grid.checkpoints}
+        return {
+            "backend": "hf",
+            "weights": digest_bytes(msgspec.json.encode(tensors, order="sorted")),
+            "sidecars": _digest({side: _sidecars(member) for side, member in donors.items()}),
+            "dtype": self._dtype or "stored",
+        }
+
+
+class LiveModels:
+    """One live model, set to each λ; no grid on disk is needed."""
+
+    def __init__(
+        self,
+        instruct: str,
+        thinking: str,
+        *,
+        device: str = "auto",
+        dtype: str | None = None,
+        offload: bool = False,
+    ) -> None:
+        """Load both endpoints.
+
+        Raises:
+            DamiMergeError: What `load_live` raises.
+
+        Peak memory: that of `load_live`.
+        """
+        left, right = open_both(instruct, thinking)
+        self._sides: dict[Side, Checkpoint] = {"instruct": left, "thinking": right}
+        self._dtype = dtype
+        self._model, self._live = load_live(instruct, thinking, device=device, dtype=dtype, offload=offload)
+
+    def at(self, lam: Fraction) -> "PreTrainedModel":
+        """Write its weights into the one model, unless they are there."""
+        if self._live.lam != lam:
+            self._live.set_lambda(lam)
+        return self._model
+
+    def sidecars(self, lam: Fraction) -> Path:
+        """Those of Instruct at λ = 0 and of Thinking above, as a grid has them."""
+        return self._sides["instruct" if lam == 0 else "thinking"].root
+
+    def describe(self) -> dict[str, str]:
+        """Both sides' weights by revision, or of a local folder by digest: it reads the files."""
+        sides = self._sides.items()
+        return {
+            "backend": "hf live",
+            "weights": _digest({side: _weights(checkpoint) for side, checkpoint in sides}),
+            "sidecars": _digest({side: _digests(each.root, each.sidecars) for side, each in sides}),
+            "dtype": self._dtype or "stored",
+        }
+
+
+def member_of(grid: Grid, lam: Fraction) -> Member:
+    """The checkpoint of this λ.
+
+    Raises:
+        LambdaError: The grid has none.
+    """
+    for member in grid.checkpoints:
+        if member.lam == lam:
+            return member
+    known = ", ".join(label(member.lam) for member in grid.checkpoints)
+    raise LambdaError(f"λ = {label(lam)} is not in this grid", hint=f"it has {known}")
+
+
+def _sidecars(member: Member) -> dict[str, str]:
+    names = (file for file in member.files if not file.name.endswith(".safetensors"))
+    return {file.name: file.digest for file in names if file.name not in NOT_SIDECARS}
+
+
+def _weights(side: Checkpoint) -> dict[str, str]:
+    return {side.source_id: side.revision} if side.revision else _digests(side.root, side.files)
+
+
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: [text for _, text in digest_file(folder / name)][-1] for name in names}
+
+
+def _digest(value: object) -> str:
+    return digest_bytes(msgspec.json.encode(value, order="sorted"))

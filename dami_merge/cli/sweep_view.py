@@ -1,0 +1,106 @@
+"""What `dami-merge sweep` shows while it works and when it is done."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dami_merge.cli.output import console
+from dami_merge.lambdas import label
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from rich.table import Table
+
+    from dami_merge.evaluation.summary import SweepReport
+    from dami_merge.evaluation.sweep import Progress
+
+Show = Callable[["Progress"], None]
+
+
+@contextmanager
+def sweep_meter(total: int) -> Iterator[Show]:
+    """A bar over all answers, with λ, accuracy so far, tokens/s and time left; a line for each finished λ.
+
+    Where stderr is no terminal there are the lines alone, so that a log of a long run says how far it is.
+    """
+    if not sys.stderr.isatty():
+        yield _say_when_done
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(bar_width=30),
+        rich.MofNCompleteColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    finished: dict[Fraction, int] = {}
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def show(state: "Progress") -> None:
+            finished[state.lam] = state.done
+            bar.update(task, completed=sum(finished.values()), description=_state(state))
+            _say_when_done(state)
+
+        yield show
+
+
+def _state(state: "Progress") -> str:
+    if not state.graded:
+        return f"λ {label(state.lam)}"
+    speed = state.tokens / max(state.seconds, 1e-9)
+    return f"λ {label(state.lam)}  accuracy {state.correct / state.graded:.1%}  {speed:,.0f} tokens/s"
+
+
+def _say_when_done(state: "Progress") -> None:
+    if state.done == state.of and state.graded:
+        click.echo(f"{_state(state)}  {state.graded:,} answers in {state.seconds:,.1f} s", err=True)
+
+
+def show_sweep(report: "SweepReport", file: Path) -> None:
+    """Print a row for each λ, what it means, and what can be done next, on stdout."""
+    from dami_merge.evaluation.findings import findings
+
+    out = console()
+    out.print(_table(report))
+    out.print()
+    for sentence in findings(report.overall):
+        out.print(sentence, markup=False)
+    out.print(f"{file}; a page of it: dami-merge report --rollouts {file}", markup=False)
+
+
+def _table(report: "SweepReport") -> "Table":
+    from rich.table import Table
+
+    comparison = report.overall.comparison
+    standing = {} if comparison is None else {each.lam: each for each in comparison.pareto.standings}
+    served = () if comparison is None else comparison.serving.lambdas
+    table = Table(box=None, pad_edge=False)
+    for heading in ("λ", "accuracy", "95% interval", "tokens", "median", "closed", "cut", "answers"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("frontier")
+    for row in report.overall.rows:
+        interval = f"{row.accuracy_interval.low:.1%} – {row.accuracy_interval.high:.1%}"
+        each = standing.get(row.lam)
+        said = ""
+        if each is not None:
+            beaten = ", ".join(label(lam) for lam in each.dominated_by)
+            said = (
+                f"[red]beaten by {beaten}[/]"
+                if beaten
+                else "[green]yes, worth serving[/]"
+                if row.lam in served
+                else "yes"
+            )
+        table.add_row(
+            label(row.lam), f"{row.accuracy:.1%}", interval, f"{row.tokens:,.1f}",
+            f"{row.median_tokens:,.1f}", f"{row.closed:.1%}", f"{row.cut:.1%}", f"{row.samples:,}", said,
+        )  # fmt: skip
+    return table

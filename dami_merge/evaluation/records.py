@@ -1,0 +1,99 @@
+"""Files into records: JSON Lines, JSON and CSV. Knows nothing of what the fields mean."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dami_merge.errors import InputRefused, Problem
+
+_HINT = "give JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV with a header"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a file.
+
+    Attributes:
+        place: Where it stands, for people: `line 3`.
+        fields: By name.
+    """
+
+    place: str
+    fields: Mapping[str, object]
+
+
+def read_records(path: Path) -> tuple[list[Record], list[Problem]]:
+    """Read a whole file, UTF-8.
+
+    `.csv` is read as CSV. Anything else is one JSON document if it parses as one, a list or an object with
+    `examples`, and otherwise JSON Lines, of which empty lines are skipped.
+
+    Returns:
+        The records in the order of the file, and a problem for each entry that is no object.
+
+    Raises:
+        InputRefused: The file cannot be read, or is of none of these forms.
+    """
+    if path.suffix in {".gz", ".zst", ".zip", ".parquet", ".arrow", ".xlsx"}:
+        raise _refused(f"{path}: {path.suffix} files are not read")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise _refused(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refused(f"{path} is not UTF-8") from error
+    entries = list(_csv(path, text) if path.suffix == ".csv" else _json(path, text))
+    records = [Record(place, fields) for place, fields in entries if isinstance(fields, dict)]
+    problems = [
+        Problem("question", f"{path}, {place}: {what}")
+        for place, what in entries
+        if not isinstance(what, dict)
+    ]
+    return records, problems
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in rows:
+            place = f"line {rows.line_num}"
+            if None in row:
+                yield place, f"more cells than the header's {len(rows.fieldnames or ())}"
+            else:
+                yield place, dict(row)
+    except csv.Error as error:
+        raise _refused(f"{path}, line {rows.line_num}: {error}") from error
+
+
+def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        if path.suffix == ".json" and "\n{" not in text.strip():
+            raise _refused(f"{path}: {error}") from error
+        yield from _json_lines(text)
+        return
+    entries, unit = (document, "entry") if isinstance(document, list) else ([document], "line")
+    if isinstance(document, dict) and isinstance(document.get("examples"), list):
+        entries, unit = document["examples"], "example"
+    for number, entry in enumerate(entries, 1):
+        yield f"{unit} {number}", entry if isinstance(entry, dict) else "not a JSON object"
+
+
+def _json_lines(text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut at U+2028, inside a string
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            yield f"line {number}", f"not JSON: {error}"
+            continue
+        yield f"line {number}", entry if isinstance(entry, dict) else "not a JSON object"
+
+
+def _refused(message: str) -> InputRefused:
+    return InputRefused([Problem("questions", message, _HINT)])

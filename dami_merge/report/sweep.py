@@ -1,0 +1,77 @@
+"""The page of `dami-merge report`: findings, texts side by side, curves, frontier, tables, settings."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dami_merge.evaluation.examples import examples
+from dami_merge.evaluation.findings import findings
+from dami_merge.evaluation.pareto import frontier
+from dami_merge.lambdas import label
+from dami_merge.report.page import render
+from dami_merge.report.sweep_figures import GROUP_PREFIX, sweep_figures
+
+if TYPE_CHECKING:
+    from dami_merge.evaluation.rollout import Rollout
+    from dami_merge.evaluation.rollouts_file import Sidecar
+    from dami_merge.evaluation.summary import SweepReport
+
+SHOWN_CHARACTERS = 600
+LONGEST_TEXT = 20_000
+"""Characters of one answer that the page carries at most."""
+
+
+def sweep_page(
+    report: "SweepReport",
+    rollouts: "Sequence[Rollout]",
+    sidecar: "Sidecar",
+    *,
+    title: str,
+    origin: Mapping[str, str] | None = None,
+) -> str:
+    """A sweep as one self-contained HTML page.
+
+    Args:
+        report: Of `summarise`.
+        rollouts: What it summarises; a few of their texts are shown.
+        sidecar: Of the same file.
+        title: What was swept.
+        origin: Further facts for the table of settings, such as the digests of a grid.
+
+    Raises:
+        DamiMergeError: The extra `report` is not installed.
+    """
+    figures = sweep_figures(report)
+    comparison = report.overall.comparison
+    standings = () if comparison is None else comparison.pareto.standings
+    return render(
+        "sweep.html",
+        title=title,
+        values={
+            "report": report,
+            "samples": len(rollouts),
+            "findings": findings(report.overall),
+            "examples": [each for each in examples(rollouts) if each.question in sidecar.questions],
+            "questions": sidecar.questions,
+            "groups": [each.name for each in figures if each.name.startswith(GROUP_PREFIX)],
+            "budget": () if comparison is None else frontier(comparison.points),
+            "shares": {each.lam: each.frontier_share for each in standings},
+            "most": max(row.passes[-1].k for row in report.overall.rows),
+            "settings": _settings(sidecar, origin or {}),
+            "label": label,
+            "shown": SHOWN_CHARACTERS,
+            "longest": LONGEST_TEXT,
+        },
+        figures=figures,
+    )
+
+
+def _settings(sidecar: "Sidecar", origin: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Every setting by its name, the backend's own with a prefix."""
+    flat: dict[str, object] = msgspec.to_builtins(sidecar.settings)
+    backend = flat.pop("backend")
+    assert isinstance(backend, dict), "declared as a mapping"  # noqa: S101
+    rows = {**flat, **{f"backend.{name}": value for name, value in backend.items()}, **origin}
+    rows["digest of the settings"] = sidecar.settings.digest()
+    return [(name, str(value)) for name, value in rows.items()]

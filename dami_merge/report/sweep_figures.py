@@ -1,0 +1,196 @@
+"""The figures of a sweep, from the values of its summary."""
+
+from typing import TYPE_CHECKING
+
+from dami_merge.lambdas import label
+from dami_merge.report.page import Figure, figure, plotting
+from dami_merge.report.style import FAINT, MAIN, SECOND, lambda_axis, number, wide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from altair import Chart, LayerChart
+
+    from dami_merge.evaluation.row import Row
+    from dami_merge.evaluation.summary import Comparison, Section, SweepReport
+
+GROUP_PREFIX = "group-"
+
+_CURVE_HEIGHT, _FRONTIER_HEIGHT, _GROUP_HEIGHT = 260, 380, 120
+_STATES = ("closed", "closed by another tag", "left open", "no thinking block")
+_STATE_COLOURS = (MAIN, SECOND, "#b2182b", "#c9ced4")
+
+
+def sweep_figures(report: "SweepReport") -> tuple[Figure, ...]:
+    """Accuracy and tokens over λ, the frontier, what became of the thinking block, and each group.
+
+    Raises:
+        DamiMergeError: The extra `report` is not installed.
+    """
+    rows = report.overall.rows
+    figures = [_accuracy(rows), _tokens(rows)]
+    if report.overall.comparison is not None:
+        figures.insert(0, _frontier(report.overall.comparison))
+    figures.append(_thinking(rows))
+    figures += [_group(number, section) for number, section in enumerate(report.groups)]
+    return tuple(figures)
+
+
+def _values(rows: "Sequence[Row]") -> list[dict[str, object]]:
+    return [
+        {
+            "λ": float(row.lam),
+            "accuracy": row.accuracy,
+            "low": row.accuracy_interval.low,
+            "high": row.accuracy_interval.high,
+            "tokens": row.tokens,
+            "fewest": row.tokens if row.tokens_interval is None else row.tokens_interval.low,
+            "most": row.tokens if row.tokens_interval is None else row.tokens_interval.high,
+            "median": row.median_tokens,
+            "questions": row.questions,
+            "samples": row.samples,
+        }
+        for row in rows
+    ]
+
+
+def _curve(values: list[dict[str, object]], what: str, ends: tuple[str, str], form: str) -> "LayerChart":
+    """A line with its interval behind it and dots on it."""
+    alt = plotting()
+    axis = alt.Axis(format=form if form.endswith("%") else "~s")
+    tooltip = [
+        number("λ", ".3f"), number(what, form), number(ends[0], form, title="from"),
+        number(ends[1], form, title="to"), number("questions", ","), number("samples", ","),
+    ]  # fmt: skip
+    base = alt.Chart(alt.Data(values=values)).encode(x=lambda_axis())
+    band = base.mark_area(color=MAIN, opacity=0.18).encode(
+        y=alt.Y(f"{ends[0]}:Q", title=what, axis=axis), y2=f"{ends[1]}:Q"
+    )
+    line = base.mark_line(color=MAIN, strokeWidth=2).encode(y=f"{what}:Q")
+    dots = base.mark_point(color=MAIN, filled=True, size=55, opacity=1).encode(y=f"{what}:Q", tooltip=tooltip)
+    layered: LayerChart = alt.layer(band, line, dots)
+    return layered
+
+
+def _accuracy(rows: "Sequence[Row]") -> Figure:
+    chart = _curve(_values(rows), "accuracy", ("low", "high"), ".1%")
+    caption = (
+        "Share of right answers, each question counted once. The band is a 95% Wilson interval of as many"
+        " independent answers as the samples are worth."
+    )
+    return figure("accuracy", "Accuracy over λ", caption, wide(chart, _CURVE_HEIGHT))
+
+
+def _tokens(rows: "Sequence[Row]") -> Figure:
+    alt = plotting()
+    values = _values(rows)
+    median = (
+        alt.Chart(alt.Data(values=values))
+        .mark_line(color=FAINT, strokeDash=[4, 4])
+        .encode(x=lambda_axis(), y="median:Q")
+    )
+    chart = alt.layer(_curve(values, "tokens", ("fewest", "most"), ",.1f"), median)
+    caption = (
+        "Generated tokens of an answer: the mean with its 95% interval, and the median dashed. An answer that"
+        " was cut costs the cap."
+    )
+    return figure("tokens", "Tokens over λ", caption, wide(chart, _CURVE_HEIGHT))
+
+
+def _frontier(comparison: "Comparison") -> Figure:
+    alt = plotting()
+    standing = {each.lam: each for each in comparison.pareto.standings}
+    served = set(comparison.serving.lambdas)
+    kinds = ("on the frontier", "dominated")
+    values = [
+        {
+            "λ": label(point.lam),
+            "accuracy": point.accuracy,
+            "tokens": point.tokens,
+            "is": kinds[bool(standing[point.lam].dominated_by)],
+            "beaten by": ", ".join(map(label, standing[point.lam].dominated_by)) or "none",
+            "on the frontier in": standing[point.lam].frontier_share,
+            "worth serving": "yes" if point.lam in served else "no",
+            "on the hull": point.lam in comparison.pareto.hull,
+        }
+        for point in comparison.points
+    ]
+    front = [value for value in values if value["is"] == kinds[0]]
+    hull = [value for value in values if value["on the hull"]]
+    x = alt.X("tokens:Q", title="mean generated tokens", scale=alt.Scale(zero=True, nice=True))
+    y = alt.Y(
+        "accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True)
+    )
+
+    def line(of: "Sequence[Mapping[str, object]]") -> "Chart":
+        drawn: Chart = alt.Chart(alt.Data(values=list(of)))
+        return drawn.encode(x=x, y=y, order="tokens:Q")
+
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, y=y)
+    dots = base.mark_point(filled=True, size=110, opacity=1).encode(
+        color=alt.Color("is:N", scale=alt.Scale(domain=kinds, range=(MAIN, SECOND)),
+                        legend=alt.Legend(orient="top", title=None)),
+        shape=alt.Shape("is:N", scale=alt.Scale(domain=kinds, range=("circle", "diamond")),
+                        legend=alt.Legend(orient="top", title=None)),
+        tooltip=["λ:N", number("accuracy", ".1%"), number("tokens", ",.1f"), "is:N", "beaten by:N",
+                 number("on the frontier in", ".0%"), "worth serving:N"],
+    )  # fmt: skip
+    names = base.mark_text(align="left", dx=9, dy=9, fontSize=12).encode(text="λ:N")
+    chart = alt.layer(
+        line(hull).mark_line(color=FAINT, strokeDash=[5, 4], strokeWidth=1.5),
+        line(front).mark_line(color=MAIN, strokeWidth=1.5, interpolate="step-after"),
+        dots,
+        names,
+    )
+    caption = (
+        "Up and to the left is better. The steps join the λ that none beats: the best single λ for each"
+        " budget. The dashed hull is what sending a share of the queries to one λ and the rest to another can"
+        " reach."
+    )
+    return figure("frontier", "Accuracy against tokens", caption, wide(chart, _FRONTIER_HEIGHT))
+
+
+def _thinking(rows: "Sequence[Row]") -> Figure:
+    alt = plotting()
+    values = [
+        {"λ": label(row.lam), "state": state, "share": share, "order": order, "cut": row.cut}
+        for row in rows
+        for order, (state, share) in enumerate(
+            zip(
+                _STATES,
+                (row.closed, row.wrong_tag, row.unclosed, 1 - row.closed - row.wrong_tag - row.unclosed),
+                strict=True,
+            )
+        )
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar()
+        .encode(
+            x=alt.X("λ:N", sort=None, axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("share:Q", title="share of answers", axis=alt.Axis(format="%"), stack=True,
+                    scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color("state:N", scale=alt.Scale(domain=_STATES, range=_STATE_COLOURS),
+                            legend=alt.Legend(orient="top", title=None, columns=2)),
+            order="order:Q",
+            tooltip=["λ:N", "state:N", number("share", ".1%"), number("cut", ".1%", title="cut at the cap")],
+        )
+    )  # fmt: skip
+    caption = "What became of the thinking block. Where it appears at once, λ is a switch and not a dial."
+    return figure("thinking", "The thinking block over λ", caption, wide(chart, _CURVE_HEIGHT))
+
+
+def _group(place: int, section: "Section") -> Figure:
+    alt = plotting()
+    base = alt.Chart(alt.Data(values=_values(section.rows))).encode(x=lambda_axis(title=""))
+    share = alt.Y("low:Q", title=None, axis=alt.Axis(format="%", tickCount=3), scale=alt.Scale(domain=[0, 1]))
+    chart = alt.layer(
+        base.mark_area(color=MAIN, opacity=0.18).encode(y=share, y2="high:Q"),
+        base.mark_line(color=MAIN, strokeWidth=2).encode(y="accuracy:Q"),
+        base.mark_point(color=MAIN, filled=True, size=30, opacity=1).encode(
+            y="accuracy:Q",
+            tooltip=[number("λ", ".3f"), number("accuracy", ".1%"), number("tokens", ",.1f")],
+        ),
+    )
+    title = f"{section.group or 'without a group'} ({section.questions:,} questions)"
+    return figure(f"{GROUP_PREFIX}{place}", title, "", wide(chart, _GROUP_HEIGHT))

@@ -1,0 +1,81 @@
+"""A donor's tokenizer, template and end tokens, and what is missing in a folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dami_merge.backends.dialogue import Answer, Dialogue
+from dami_merge.checkpoint.source import BUNDLED_THINKING, open_source
+from dami_merge.errors import InputRefused
+from tests.backends.tiny import questions
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the bundled Thinking folder."""
+    copy = tmp_path / "thinking"
+    shutil.copytree(open_source(BUNDLED_THINKING).root, copy)
+    return copy
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_prompt_ends_with_the_start_of_the_answer(folder: Path) -> None:
+    (question,) = questions(1)
+    prompt = Dialogue(folder, spec="tiny").prompts([question, question])[question]
+    assert prompt.ids[:1] + prompt.ids[-1:] == (1, 2)  # <|user|> … <|assistant|>
+    assert len(prompt.ids) == len(question.messages[0].content) + 2
+    assert not prompt.prefilled
+
+
+def test_padding_after_the_end_is_no_part_of_an_answer_and_special_tokens_within_are(folder: Path) -> None:
+    dialogue = Dialogue(folder, spec="tiny")
+    assert dialogue.answer([5, 7, 6, 8, 3, 0, 0]) == Answer("<think>0</think>1", 5, "stop")
+    assert dialogue.answer([7, 0, 1, 8]) == Answer("0<pad><|user|>1", 4, "length")
+    assert dialogue.answer([3, 0]) == Answer("", 1, "stop")
+
+
+@pytest.mark.parametrize("at", ["generation_config.json", "config.json"])
+def test_end_tokens_are_those_of_the_first_file_that_names_any(folder: Path, at: str) -> None:
+    if at == "config.json":
+        (folder / "generation_config.json").unlink()
+    edit(folder / at, eos_token_id=[9, 4])
+    assert Dialogue(folder, spec="tiny").end_ids == (9, 4)
+
+
+def test_a_nested_text_config_and_the_tokenizer_name_end_tokens_too(folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+    edit(folder / "config.json", eos_token_id=None, text_config={"eos_token_id": 8})
+    assert Dialogue(folder, spec="tiny").end_ids == (8,)
+    edit(folder / "config.json", text_config={})
+    assert Dialogue(folder, spec="tiny").end_ids == (3,)
+
+
+def test_without_a_pad_token_a_batch_is_filled_with_an_end_token(folder: Path) -> None:
+    assert Dialogue(folder, spec="tiny").pad_id == 0
+    edit(folder / "tokenizer_config.json", pad_token=None)
+    assert Dialogue(folder, spec="tiny").pad_id == 3
+
+
+def test_no_end_token_no_template_and_no_tokenizer_are_refused(folder: Path) -> None:
+    edit(folder / "config.json", eos_token_id=None)
+    edit(folder / "tokenizer_config.json", eos_token=None)
+    edit(folder / "generation_config.json", eos_token_id=None)
+    with pytest.raises(InputRefused, match="tiny names no token that ends an answer"):
+        Dialogue(folder, spec="tiny")
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(InputRefused, match="tiny has no chat template"):
+        Dialogue(folder, spec="tiny")
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputRefused, match="cannot load the tokenizer of tiny"):
+        Dialogue(folder, spec="tiny")
+
+
+def test_a_generation_config_that_is_no_object_is_refused(folder: Path) -> None:
+    (folder / "generation_config.json").write_text("[]")
+    with pytest.raises(InputRefused, match=r"generation_config\.json is not a JSON object"):
+        Dialogue(folder, spec="tiny")

@@ -1,0 +1,143 @@
+"""A sweep over sums: complete, resumable, graded."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from dami_merge.errors import DamiMergeError
+from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.grading import Grader
+from dami_merge.evaluation.rollout import Rollout
+from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
+from dami_merge.evaluation.sweep import Progress, graded, sweep
+from tests.evaluation.arithmetic import Calculator, sums
+
+LAMBDAS = (Fraction(0), Fraction(1, 2), Fraction(1))
+SAMPLING = SamplingSettings(samples=2, max_tokens=25, seed=3)
+
+
+class Stopped(Exception):
+    """What a test raises in the middle of a sweep."""
+
+
+def _swept(
+    path: Path,
+    backend: Calculator,
+    *,
+    questions: int = 6,
+    lambdas: Sequence[Fraction] = LAMBDAS,
+    sampling: SamplingSettings = SAMPLING,
+    stop_after: int = 10**9,
+) -> list[Progress]:
+    told: list[Progress] = []
+
+    def on_progress(progress: Progress) -> None:
+        told.append(progress)
+        if sum(each.graded > 0 for each in told) >= stop_after:
+            raise Stopped
+
+    asked = sums(questions)
+    with (
+        Grader() as grader,
+        open_rollouts(path, settings_of(backend.describe(), "default", sampling), asked) as file,
+    ):
+        sweep(asked, lambdas, backend, sampling, grader, file, on_progress=on_progress)
+    return told
+
+
+def _sorted(path: Path) -> list[Rollout]:
+    return sorted(read_rollouts(path), key=lambda row: (row.lam, row.question, row.sample))
+
+
+def test_every_question_is_asked_k_times_at_every_lambda(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    told = _swept(path, Calculator())
+    rows = read_rollouts(path)
+    assert {(row.lam, row.question, row.sample) for row in rows} == {
+        (lam, question.id, sample) for lam in LAMBDAS for question in sums(6) for sample in range(2)
+    }
+    assert len(rows) == 36
+    assert {row.group for row in rows} == {"even", "odd"}
+    last = {each.lam: each for each in told}
+    for lam, each in last.items():
+        of_lam = [row for row in rows if row.lam == lam]
+        assert (each.done, each.of, each.graded) == (12, 12, 12)
+        assert each.correct == sum(row.correct for row in of_lam)
+        assert each.tokens == sum(row.tokens for row in of_lam)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 12, 13, 20, 35])
+def test_a_sweep_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, stop_after: int) -> None:
+    _swept(tmp_path / "whole.jsonl", Calculator())
+    path = tmp_path / "r.jsonl"
+    first, second = Calculator(), Calculator()
+    with pytest.raises(Stopped):
+        _swept(path, first, stop_after=stop_after)
+    assert len(read_rollouts(path)) == stop_after
+    _swept(path, second)
+    assert _sorted(path) == _sorted(tmp_path / "whole.jsonl")
+    assert len(second.asked) == 36 - stop_after
+
+
+def test_more_samples_questions_and_lambdas_are_added_to_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    _swept(path, Calculator(), questions=3, lambdas=LAMBDAS[:1], sampling=SamplingSettings(samples=1))
+    backend = Calculator()
+    _swept(path, backend, questions=4, lambdas=LAMBDAS[:2], sampling=SamplingSettings(samples=2))
+    assert len(read_rollouts(path)) == 16
+    assert len(backend.asked) == 13
+    again = Calculator()
+    _swept(path, again, questions=4, lambdas=LAMBDAS[:2], sampling=SamplingSettings(samples=2))
+    assert again.asked == []
+
+
+def _graded(text: str, finish: str = "stop", *, prefilled: bool = False, tokens: int = 7) -> Rollout:
+    generation = Generation(text, tokens, finish, 0.25, prefilled)  # type: ignore[arg-type]  # of a parameter
+    with Grader() as grader:
+        return graded(Request(sums(3)[2], 1), generation, "1/2", grader, settings="s", sampling=SAMPLING)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "prefilled", "state", "correct"),
+    [
+        ("5", "stop", False, "none", True),
+        ("6", "stop", False, "none", False),
+        ("<think>6</think>5", "stop", False, "closed", True),
+        ("<think>5</think>6", "stop", False, "closed", False),
+        ("<think>so it is 5", "stop", False, "unclosed", False),
+        ("<think>6</thought>5", "stop", False, "wrong-tag", True),
+        ("so</think>5", "stop", True, "closed", True),
+        ("5", "stop", True, "unclosed", True),  # a template began the block, the model answered in the open
+        ("5", "length", True, "unclosed", False),
+        ("<think>so</think>5", "length", False, "closed", False),
+    ],
+)
+def test_the_answer_after_the_block_counts_and_a_cut_one_never(
+    text: str, finish: str, prefilled: bool, state: str, correct: bool
+) -> None:
+    row = _graded(text, finish, prefilled=prefilled)
+    assert row.thinking == state
+    assert row.correct is correct
+
+
+def test_a_cut_answer_costs_the_cap(tmp_path: Path) -> None:
+    assert _graded("5", "length", tokens=24).tokens == SAMPLING.max_tokens
+    assert _graded("5", tokens=7).tokens == 7
+
+
+class Silent(Calculator):
+    """Answers all requests but one."""
+
+    def generate(
+        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+    ) -> Iterator[tuple[Request, Generation]]:
+        return super().generate(lam, requests[1:], sampling)
+
+
+def test_a_backend_that_leaves_a_request_unanswered_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with pytest.raises(DamiMergeError, match="left 1 of 12 requests at λ = 0/1 unanswered"):
+        _swept(path, Silent())
+    assert len(read_rollouts(path)) == 11
