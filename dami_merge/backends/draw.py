@@ -81,8 +81,7 @@ def drawn(scores: Tensor, numbers: Tensor, sampling: SamplingSettings) -> Tensor
             share = share.where(share.cumsum(dim=-1) - share < sampling.top_p, 0)
         ids, order = ids.sort(dim=-1)
         share = share.gather(1, order)
-    reach = share.cumsum(dim=-1)
-    whole = reach.amax(dim=-1, keepdim=True)
-    hit = (share > 0) & ((reach > numbers[:, None] * whole) | (reach == whole))
-    first = hit.byte().argmax(dim=-1, keepdim=True)
+    reach = share.cumsum(dim=-1).where(share > 0, 0)  # a GPU's running sum may waver, and hit the impossible
+    target = numbers[:, None] * reach.amax(dim=-1, keepdim=True)  # rounded, it is still below the largest
+    first = (reach > target).byte().argmax(dim=-1, keepdim=True)
     return first if ids is None else ids.gather(1, first)

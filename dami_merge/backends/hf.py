@@ -206,7 +206,7 @@ def _answers(
     try:
         with torch.inference_mode():
             whole = _generated(model, ids, mask, dialogue, draw, sampling.max_tokens)
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         what = f"{len(batch)} answers of {ids.shape[1] + sampling.max_tokens} tokens"
         raise DeviceUnfit(
             f"{what} do not fit on {model.device}", hint="take a smaller batch, or allow fewer tokens"
@@ -231,9 +231,8 @@ def _generated(
         eos_token_id=list(dialogue.end_ids),
         pad_token_id=dialogue.pad_id,
     )
-    model.generation_config = (
-        config  # `generate` fills gaps from here: no penalty of the model's own comes in
-    )
+    # `generate` fills the gaps from here: no penalty of the model's own comes in
+    model.generation_config = config
     generate: Any = model.generate
     whole: Tensor = generate(
         ids,

@@ -32,6 +32,18 @@ def test_a_prompt_ends_with_the_start_of_the_answer(folder: Path) -> None:
     assert not prompt.prefilled
 
 
+def test_a_rendered_prompt_gets_no_special_tokens_on_top(folder: Path) -> None:
+    start = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<unk>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<unk>": {"id": "<unk>", "ids": [4], "tokens": ["<unk>"]}},
+    }
+    edit(folder / "tokenizer.json", post_processor=start)
+    (question,) = questions(1)
+    assert Dialogue(folder, spec="tiny").prompts([question])[question].ids[0] == 1
+
+
 def test_padding_after_the_end_is_no_part_of_an_answer_and_special_tokens_within_are(folder: Path) -> None:
     dialogue = Dialogue(folder, spec="tiny")
     assert dialogue.answer([5, 7, 6, 8, 3, 0, 0]) == Answer("<think>0</think>1", 5, "stop")

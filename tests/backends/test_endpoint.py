@@ -24,6 +24,14 @@ def test_a_grid_gives_the_served_names_and_the_folders(tiny_grid: Path) -> None:
     assert Endpoints(URL, "org/{lambda}", grid=tiny_grid).of(LAM).model == "org/0.40"
 
 
+def test_a_folder_is_named_in_full_for_a_server_that_runs_elsewhere(
+    tiny_grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_grid.parent)
+    found = Endpoints(URL, "{path}", grid=Path(tiny_grid.name)).of(LAM).model
+    assert found == str(tiny_grid.resolve() / "lambda-0.40")
+
+
 def test_a_lambda_that_the_grid_lacks_is_refused(tiny_grid: Path, tmp_path: Path) -> None:
     with pytest.raises(LambdaError, match=r"λ = 0\.50 is not in this grid"):
         Endpoints(URL, grid=tiny_grid).of(Fraction(1, 2))

@@ -37,12 +37,16 @@ def bundled(*, batch_size: int | None = None) -> HfBackend:
     return HfBackend.live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu", batch_size=batch_size)
 
 
-def edited_pair(folder: Path, edit: Callable[[Path], object]) -> HfBackend:
+def edited_models(folder: Path, edit: Callable[[Path], object]) -> LiveModels:
     """The bundled pair with something changed in both folders."""
     for side, spec in (("instruct", BUNDLED_INSTRUCT), ("thinking", BUNDLED_THINKING)):
         shutil.copytree(open_source(spec).root, folder / side)
         edit(folder / side)
-    return HfBackend.live(str(folder / "instruct"), str(folder / "thinking"), device="cpu")
+    return LiveModels(str(folder / "instruct"), str(folder / "thinking"), device="cpu")
+
+
+def edited_pair(folder: Path, edit: Callable[[Path], object]) -> HfBackend:
+    return HfBackend(edited_models(folder, edit))
 
 
 def generation_config(**changes: object) -> Callable[[Path], object]:
@@ -110,6 +114,23 @@ def test_any_end_token_of_the_generation_config_ends_an_answer(tmp_path: Path) -
         assert text.startswith("<think>")
         assert "</think>" not in text
         assert finish == "stop"
+
+
+def test_a_batch_ends_when_every_row_has_any_of_its_end_tokens(tmp_path: Path) -> None:
+    def steps(end: list[int]) -> int:
+        folder = tmp_path / str(len(end))
+        models = edited_models(folder, generation_config(eos_token_id=end))
+        forwards = 0
+
+        def count(*_: object) -> None:
+            nonlocal forwards
+            forwards += 1
+
+        models.at(THINKING).register_forward_hook(count)
+        list(HfBackend(models).generate(THINKING, requests(4), GREEDY))
+        return forwards
+
+    assert steps([28, 6]) < steps([28]) == 96  # the second of the two is </think>
 
 
 def test_nothing_else_of_the_generation_config_is_used_and_the_notes_say_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A sweep's questions to a server: what is sent, what is read, what fails and how."""
 
+import signal
 import sys
 import threading
 import time
@@ -293,6 +294,19 @@ def test_closing_ends_what_is_in_flight_at_once(server: ChatServer) -> None:
     began = time.monotonic()
     running.close()  # type: ignore[attr-defined]  # a generator
     assert time.monotonic() - began < 5  # the server would hold them for ever
+
+
+def test_ctrl_c_while_answers_are_awaited_ends_them_and_the_thread(server: ChatServer) -> None:
+    server.hold.set()
+    main = threading.main_thread().ident
+    assert main is not None
+    key = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
+    key.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ask(server, 8)
+    assert time.monotonic() - began < 5
+    key.join()
 
 
 def test_what_came_before_a_failure_is_given_out_before_it_is_raised(server: ChatServer) -> None:
