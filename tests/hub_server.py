@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,11 @@ class Hub:
     def asked(self, suffix: str) -> list[Request]:
         """Requests for files whose name ends so."""
         return [request for request in self.log if request.path.endswith(suffix)]
+
+
+@lru_cache(maxsize=64)
+def _tag(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
 
 
 @contextmanager
@@ -211,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         place = "/".join([*parts[:2], "stored", *parts[3:]])
         headers = {
             "Location": f"{self.state.storage}/{place}?signature={signature}",
-            "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "X-Linked-Etag": f'"linked-{_tag(data)}"',
             "X-Repo-Commit": self.state.commit_claim or parts[3],
         }
         self._send(302, b"", headers)
@@ -227,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(data, {} if self.state.storage_tags else {"ETag": ""})
 
     def _file(self, data: bytes, more: Mapping[str, str]) -> None:
-        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', **more}
+        headers = {"ETag": f'"{_tag(data)}"', **more}
         with self.state.lock:
             fault = self.state.faults.pop(0) if self.headers.get("Range") and self.state.faults else None
         if fault:

@@ -343,3 +343,15 @@ def test_an_equal_seed_gives_an_equal_report_whatever_the_threads(
     assert check_lmc(*sides, sample=FIVE) == first
     other = check_lmc(*sides, sample=Sample(FIVE.share, seed=1))
     assert other.worst_cosine != first.worst_cosine
+
+
+def test_having_read_half_of_a_matrix_narrows_the_bound_by_the_root_of_a_half() -> None:
+    (_, sums), *_ = population(uneven, seed=1)["model.layers.0"]
+
+    def reach(chunks: int) -> float:
+        stratum = Stratum(info("w.weight", chunks, 1000), chunks, ())
+        (bound,) = layer_bounds({"w": [(stratum, sums)]})
+        return math.log((1 - bound.low) / (1 - bound.cosine))
+
+    many = 1000 * len(sums)
+    assert reach(2 * len(sums)) / reach(many) == pytest.approx(math.sqrt(0.5 / 0.999), rel=1e-6)
