@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -12,6 +12,8 @@ import yaml
 from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
+
+Form = TypeVar("Form", bound=msgspec.Struct)
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 Side = Literal["instruct", "thinking"]
@@ -109,18 +111,7 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
         LambdaError: One of its λ is not one.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses doubled keys
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
-    try:
-        file = msgspec.convert(content, _RecipeFile)
-    except msgspec.ValidationError as error:
-        fields = ", ".join(_RecipeFile.__struct_fields__)
-        raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
+    file = read_yaml(path, _RecipeFile)
     return Recipe(
         instruct=_from_recipe_folder(file.instruct, path.parent),
         thinking=_from_recipe_folder(file.thinking, path.parent),
@@ -132,6 +123,26 @@ def read_recipe(path: Path) -> Recipe:
         allow_nonfinite=file.allow_nonfinite,
         sampling=file.sampling,
     )
+
+
+def read_yaml(path: Path, form: type[Form]) -> Form:
+    """Read a YAML file of a declared form; an unknown or doubled field is an error.
+
+    Raises:
+        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses doubled keys
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    try:
+        return msgspec.convert(content, form)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(form.__struct_fields__)
+        raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
 
 
 def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:
