@@ -13,6 +13,7 @@ from dami_merge.checkpoint import config
 from dami_merge.checkpoint.consequences import consequence
 from dami_merge.checkpoint.folder import Checkpoint, read_json
 from dami_merge.checkpoint.tokenizer import chat_template, tokenizer_problems
+from dami_merge.errors import InputRefused, Problem
 
 GENERATION_FILE = "generation_config.json"
 
@@ -107,11 +108,16 @@ def _generation(instruct: Checkpoint, thinking: Checkpoint) -> tuple[ConfigDiffe
 def _generation_config(side: Checkpoint) -> Mapping[str, object]:
     path = side.root / GENERATION_FILE
     content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise InputRefused([Problem("generation", f"{side.spec}: {GENERATION_FILE} is not a JSON object")])
+    return content
 
 
 def _template_diff(instruct: str | None, thinking: str | None) -> tuple[str, ...]:
     """Between two statements a line is broken: many templates are one long line."""
     left, right = (_BETWEEN_STATEMENTS.sub("\n", side or "").splitlines() for side in (instruct, thinking))
     names = ("instruct's chat template", "thinking's chat template")
-    return tuple(difflib.unified_diff(left, right, *names, lineterm="", n=2))
+    diff = tuple(difflib.unified_diff(left, right, *names, lineterm="", n=2))
+    if not diff and instruct != thinking:
+        return f"--- {names[0]}", f"+++ {names[1]}", "@@ they differ in line breaks only @@"
+    return diff

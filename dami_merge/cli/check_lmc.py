@@ -10,13 +10,18 @@ from dami_merge.cli.lmc_value import lmc_value, write_csv
 from dami_merge.cli.lmc_view import show_lmc
 from dami_merge.cli.output import counter, json_option, meter, refuse_unwritable, show_json
 from dami_merge.errors import DamiMergeError, UsageError
+from dami_merge.lambdas import DEFAULT_STEPS, even_grid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
     from dami_merge.checkpoint.folder import Checkpoint
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import LmcReport
     from dami_merge.connectivity.sample import Sample
+    from dami_merge.connectivity.texts import Text
 
 BUNDLED_TEXTS = "bundled"
 
@@ -116,13 +121,15 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
         raise UsageError("--seed is for --sample", hint="add --sample 5%")
     _refuse_outputs(csv, html)
     chosen = _sample(sample, seed or 0)
+    route = None if texts is None else _route(texts, limit, steps or DEFAULT_STEPS)
     both = open_both(*(models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)))
-    if download or texts is not None:
+    if download or route is not None:
         both = fetched(both[0]), fetched(both[1])
     report = _compare(both, threshold, chosen)
     try:
-        path = None if texts is None else _walk(both, texts, steps or 10, limit, device)
+        path = None if route is None else _walk(both, *route, device)
     except DamiMergeError:
+        _write_files(csv, html, report, None, None)
         if not as_json:
             show_lmc(report, None, None, heat=heat, tensors=tensors, diff=diff)  # what was found is not lost
         raise
@@ -142,6 +149,8 @@ def _refuse_outputs(csv: Path | None, html: Path | None) -> None:
 
     for file in (csv, html):
         refuse_unwritable(file)
+    if csv is not None and html is not None and csv.resolve() == html.resolve():
+        raise UsageError(f"--csv and --html both name {csv}", hint="name two files")
     if html is not None:
         plotting()
 
@@ -198,17 +207,22 @@ def _pinned(side: "Checkpoint") -> str:
     return f"{side.source_id}@{side.revision}" if side.revision else side.spec
 
 
-def _walk(
-    both: "tuple[Checkpoint, Checkpoint]", texts: str, steps: int, limit: int | None, device: str
-) -> "PathReport":
+def _route(texts: str, limit: int | None, steps: int) -> "tuple[Sequence[Text], tuple[Fraction, ...]]":
+    """What to walk with, and over which λ: read before the weights, so that what is wrong is said at once."""
     from dami_merge.checkpoint.source import bundled_questions
-    from dami_merge.connectivity.path import walk_pair
     from dami_merge.connectivity.texts import read_texts
-    from dami_merge.lambdas import even_grid
 
-    chosen = read_texts(bundled_questions() if texts == BUNDLED_TEXTS else Path(texts), limit=limit)
+    file = bundled_questions() if texts == BUNDLED_TEXTS else Path(texts)
+    return read_texts(file, limit=limit), even_grid(steps)
+
+
+def _walk(
+    both: "tuple[Checkpoint, Checkpoint]",
+    texts: "Sequence[Text]",
+    lambdas: "tuple[Fraction, ...]",
+    device: str,
+) -> "PathReport":
+    from dami_merge.connectivity.path import walk_pair
 
     with counter("λ") as show:
-        return walk_pair(
-            _pinned(both[0]), _pinned(both[1]), chosen, even_grid(steps), device=device, on_point=show
-        )
+        return walk_pair(_pinned(both[0]), _pinned(both[1]), texts, lambdas, device=device, on_point=show)

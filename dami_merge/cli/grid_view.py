@@ -141,7 +141,7 @@ def show_built(built: "Built") -> None:
         )
     else:
         out.print("already whole: nothing was written")
-    out.print(f"check every byte with: dami-merge verify {built.path}", markup=False)
+    out.print(f"check every byte with: dami-merge verify {built.path}")
 
 
 def _bound(built: "Built") -> str:

@@ -1,6 +1,7 @@
 """What `dami-merge check-lmc` found, as a JSON value and as a CSV file."""
 
 import csv
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,11 +78,14 @@ def _path_value(path: "PathReport") -> dict[str, object]:
 
 
 def write_csv(report: "LmcReport", path: Path) -> None:
-    """Write one line for every tensor, with a heading."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        facts = list(asdict(report.tensors[0].similarity)) if report.tensors else []
-        lines.writerow(["tensor", "layer", "module", "matrix", *facts])
-        for tensor in report.tensors:
-            values = asdict(tensor.similarity).values()
-            lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
+    """Write one line for every tensor, with a heading; the file is whole or not there."""
+    from dami_merge.files import write_durable
+
+    text = io.StringIO(newline="")
+    lines = csv.writer(text)
+    facts = list(asdict(report.tensors[0].similarity)) if report.tensors else []
+    lines.writerow(["tensor", "layer", "module", "matrix", *facts])
+    for tensor in report.tensors:
+        values = asdict(tensor.similarity).values()
+        lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
+    write_durable(path, text.getvalue().encode())

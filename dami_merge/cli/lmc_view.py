@@ -71,25 +71,25 @@ def show_lmc(
         out.print()
     out.print(_answer_table(report, path))
     for step in next_steps(report, path, difference):
-        out.print(f"next: {step}", markup=False)
+        out.print(f"next: {step}")
     for note in report.notes:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     for problem in report.refusals:
-        out.print(f"`dami-merge grid` would refuse: {problem.message}", markup=False, style="yellow")
+        out.print(f"`dami-merge grid` would refuse: {problem.message}", style="yellow")
 
 
-def _verdict_lines(report: "LmcReport") -> list[str]:
-    from rich.markup import escape
+def _verdict_lines(report: "LmcReport") -> "list[str | Text]":
+    from rich.text import Text
 
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
-    lines = [
-        f"[{color} bold]{report.verdict}[/]: {MEANING[report.verdict]}",
-        f"worst layer {escape(report.worst_layer)}: cosine {report.worst_cosine:.6f},"
-        f" {report.threshold:g} is asked for",
+    lines: list[str | Text] = [
+        Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
+        f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
+        f" {report.threshold:.10g} is asked for",
     ]
     if report.identical_tensors:
         lines.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both")
-    return [*lines, *map(escape, (*_sample_lines(report), *_revision_lines(report)))]
+    return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 
 def _sample_lines(report: "LmcReport") -> list[str]:
@@ -162,27 +162,29 @@ def _shade(cosine: float) -> tuple[str, str]:
     return next(((mark, colour) for least, mark, colour in _SHADES if cosine >= least), _DARKEST)
 
 
-def _strip(report: "LmcReport") -> str:
+def _strip(report: "LmcReport") -> "Text":
     """The matrices of every layer, a character each."""
+    from rich.text import Text
+
     shades = [_shade(layer.matrices.cosine) for layer in report.layers if layer.matrices is not None]
-    marks = "".join(f"[{colour}]{mark}[/]" for mark, colour in shades)
     legend = "  ".join(f"{mark} {least:g}" for least, mark, _ in _SHADES)
-    return f"layers  {marks}  [dim]{legend}  {_DARKEST[0]} below[/]"
+    return Text.assemble("layers  ", *shades, (f"  {legend}  {_DARKEST[0]} below", "dim"))
 
 
 def _heat_table(report: "LmcReport") -> "Table":
     """Cosines of the matrices, layers by kinds of modules."""
+    from rich.text import Text
+
     modules = list(dict.fromkeys(cell.module for cell in report.cells))
     table = _table("layer", *modules)
     found = {(cell.layer, cell.module): cell.similarity.cosine for cell in report.cells}
     for layer in dict.fromkeys(cell.layer for cell in report.cells):
         cosines = [found.get((layer, module)) for module in modules]
-        table.add_row(layer, *("" if c is None else f"[{_shade(c)[1]}]{c:.4f}[/]" for c in cosines))
+        table.add_row(layer, *("" if c is None else Text(f"{c:.4f}", _shade(c)[1]) for c in cosines))
     return table
 
 
 def _spectrum_table(difference: "DifferenceReport") -> "Table":
-
     table = _table("difference of", *(f"rank {rank}" for rank in difference.ranks))
     for each in difference.spectra:
         table.add_row(each.tensor, *(f"{share:.1%}" for share in each.energy))
@@ -216,13 +218,14 @@ def _point_table(path: "PathReport") -> "Table":
 def _answer_table(report: "LmcReport", path: "PathReport | None") -> "Table":
     """The questions, which of them were answered, and how."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
     for answer in answers(report, path):
-        fact = f"[dim]{answer.fact}[/]" if answer.said == "not asked" else answer.fact
-        table.add_row(answer.question, f"[{_COLOURS[answer.said]}]{answer.said}[/]", fact)
+        fact = Text(answer.fact, "dim" if answer.said == "not asked" else "")
+        table.add_row(answer.question, Text(answer.said, _COLOURS[answer.said]), fact)
     return table
 
 

@@ -95,10 +95,11 @@ def refuse_unwritable(file: Path | None) -> None:
 
 
 def console() -> "Console":
-    """A console on stdout."""
+    """A console on stdout. A string is text as it stands, since names hold `[` and `:`; `Text` has style."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def meter(total_bytes: int, *, start_bytes: int = 0) -> Iterator[Meter]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         DownloadColumn(),
         TransferSpeedColumn(),

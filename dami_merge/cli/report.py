@@ -62,7 +62,7 @@ def report(  # noqa: PLR0913 - click hands over one argument per option
 
     GRID adds the digests of the grid that was swept. A sweep that is not finished is drawn as far as it is.
     """
-    from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar
+    from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
     from dami_merge.evaluation.summary import summarise, sweep_value
     from dami_merge.files import write_durable
     from dami_merge.lambdas import parse_lambdas
@@ -71,9 +71,11 @@ def report(  # noqa: PLR0913 - click hands over one argument per option
     from dami_merge.report.sweep_figures import sweep_figures
 
     refuse_unwritable(output)
-    if figures is not None and figures.exists() and not figures.is_dir():
-        raise UsageError(f"{figures} is no folder", hint="name one; it is made if it is not there")
+    if output.resolve() in {rollouts.resolve(), sidecar_path(rollouts).resolve()}:
+        raise UsageError(f"{output} holds the rollouts", hint="name another file with -o")
     plotting()
+    if figures is not None:
+        _make_folder(figures)
     title, origin = _origin(grid) if grid is not None else (rollouts.stem, {})
     rows, sidecar = read_rollouts(rollouts), read_sidecar(rollouts)
     only = None if lambdas is None else parse_lambdas(lambdas)
@@ -100,11 +102,18 @@ def _origin(folder: Path) -> tuple[str, dict[str, str]]:
     return f"{grid.name}: accuracy against tokens over λ", origin
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "name a folder; it is made if it is not there"
+        raise UsageError(f"{folder} cannot be a folder: {error.strerror}", hint=hint) from error
+
+
 def _write_figures(folder: Path, drawn: "tuple[Figure, ...]") -> None:
     from dami_merge.files import write_durable
     from dami_merge.report.page import png, svg
 
-    folder.mkdir(parents=True, exist_ok=True)
     for each in drawn:
         write_durable(folder / f"{each.name}.svg", svg(each).encode())
         write_durable(folder / f"{each.name}.png", png(each))

@@ -159,8 +159,12 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     with Grader(check) as judge, open_rollouts(output, settings, asked) as file:
         if file.done:
             click.echo(f"going on with {output}: {file.done:,} answers are there", err=True)
-        with sweep_meter(len(asked) * samples * len(wanted)) as show:
-            run(asked, wanted, backend, sampling, judge, file, on_progress=show)
+        try:
+            with sweep_meter(len(asked) * samples * len(wanted)) as show:
+                run(asked, wanted, backend, sampling, judge, file, on_progress=show)
+        except KeyboardInterrupt:
+            click.echo(f"{file.done:,} answers are kept in {output}; the same command goes on", err=True)
+            raise
     report = summarise(read_rollouts(output), seed=seed)
     if as_json:
         show_json(sweep_value(report))

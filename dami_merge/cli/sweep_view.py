@@ -1,5 +1,6 @@
 """What `dami-merge sweep` shows while it works and when it is done."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def sweep_meter(total: int) -> Iterator[Show]:
     from rich.console import Console
 
     columns = (
-        rich.TextColumn("{task.description}"),
+        rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(bar_width=30),
         rich.MofNCompleteColumn(),
         rich.TimeRemainingColumn(),
@@ -72,12 +73,13 @@ def show_sweep(report: "SweepReport", file: Path) -> None:
     out.print(_table(report))
     out.print()
     for sentence in findings(report.overall):
-        out.print(sentence, markup=False)
-    out.print(f"{file}; a page of it: dami-merge report --rollouts {file}", markup=False)
+        out.print(sentence)
+    out.print(f"{file}; a page of it: dami-merge report --rollouts {shlex.quote(str(file))}")
 
 
 def _table(report: "SweepReport") -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     comparison = report.overall.comparison
     standing = {} if comparison is None else {each.lam: each for each in comparison.pareto.standings}
@@ -89,16 +91,11 @@ def _table(report: "SweepReport") -> "Table":
     for row in report.overall.rows:
         interval = f"{row.accuracy_interval.low:.1%} – {row.accuracy_interval.high:.1%}"
         each = standing.get(row.lam)
-        said = ""
-        if each is not None:
-            beaten = ", ".join(label(lam) for lam in each.dominated_by)
-            said = (
-                f"[red]beaten by {beaten}[/]"
-                if beaten
-                else "[green]yes, worth serving[/]"
-                if row.lam in served
-                else "yes"
-            )
+        said = Text()
+        if each is not None and each.dominated_by:
+            said = Text(f"beaten by {', '.join(map(label, each.dominated_by))}", "red")
+        elif each is not None:
+            said = Text("yes, worth serving", "green") if row.lam in served else Text("yes")
         table.add_row(
             label(row.lam), f"{row.accuracy:.1%}", interval, f"{row.tokens:,.1f}",
             f"{row.median_tokens:,.1f}", f"{row.closed:.1%}", f"{row.cut:.1%}", f"{row.samples:,}", said,

@@ -22,6 +22,8 @@ MEANING = {
 _NOISY = 0.5
 """Noise of rounding, in differences, from which a checkpoint near an end is said to be mostly rounding."""
 
+_NAMED = 5
+"""Layers or modules in one sentence at most; the others are counted."""
 
 Said = Literal["yes", "no", "unclear", "not asked"]
 
@@ -135,21 +137,26 @@ def _far(report: "LmcReport") -> str:
     if report.verdict == "doubtful":
         return (
             f"try three λ before you build a grid: {len(low)} of {judged} layers are below"
-            f" {report.threshold:g}, the lowest is {report.worst_layer}"
+            f" {report.threshold:.10g}, the lowest is {report.worst_layer}"
         )
-    if len(low) <= max(1, judged // 4):
+    if len(low) <= max(1, judged // 4) and len(low) < judged:
         return (
-            f"look at {', '.join(low[:5])}: the other layers are close, so that a damaged or re-initialised"
+            f"look at {_some(low)}: the other layers are close, so that a damaged or re-initialised"
             " layer is likelier than another base"
         )
     if len(far) <= len(kinds) // 2:
         return (
-            f"do not interpolate: {', '.join(far[:5])} differ, and nothing else; so it is one base, and those"
+            f"do not interpolate: {_some(far)} differ, and nothing else; so it is one base, and those"
             " were trained anew, or hold their neurons in another order (align them first)"
         )
     return (
         f"do not interpolate: {len(low)} of {judged} layers point elsewhere, as in models of different bases"
     )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _below(report: "LmcReport", similarity: "Similarity") -> bool:
@@ -171,7 +178,7 @@ def _path(report: "LmcReport", path: "PathReport | None") -> list[str]:
             f"expect a switch between λ = {label(jump.start)} and {label(jump.stop)}: sweep finer there, or"
             " serve the two sides of it only"
         )
-    if path.same_basin and path.smooth and report.connected:
+    if path.same_basin and path.smooth and report.connected and not _same(report):
         steps.append("build the grid, and measure accuracy and tokens at every λ: a loss cannot tell them")
     return steps
 

@@ -1,7 +1,7 @@
 """Which questions to show side by side over λ: those that tell what λ does. Chosen by rule, not by taste."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,18 @@ class Example:
     answers: tuple[Rollout, ...]
 
 
-def examples(rollouts: Sequence[Rollout], *, each: int = 1) -> tuple[Example, ...]:
-    """Questions that have an answer at every λ, `each` of a kind, in the order of the file.
+def examples(
+    rollouts: Sequence[Rollout], *, among: Collection[str] | None = None, each: int = 1
+) -> tuple[Example, ...]:
+    """Questions that have an answer at every λ, kind by kind.
 
-    Kinds: answered from some λ on; answered by Instruct and lost on the way; right in the middle only; never
-    right although wordy; right everywhere. The first sample counts as the answer.
+    Kinds: answered from some λ on; right in the middle only; right at the first λ and wrong at the last;
+    right everywhere; right nowhere. The first sample that a λ has counts as its answer.
+
+    Args:
+        rollouts: Of one sweep, in any order of λ and samples.
+        among: Ids to choose from; None is all.
+        each: Of a kind at most, in the order in which `rollouts` first names them.
     """
     lambdas = sorted({row.lam for row in rollouts})
     by_question: dict[str, dict[Fraction, Rollout]] = {}
@@ -40,7 +47,7 @@ def examples(rollouts: Sequence[Rollout], *, each: int = 1) -> tuple[Example, ..
     whole = {
         name: tuple(by_question[name][lam] for lam in lambdas)
         for name in order
-        if len(by_question[name]) == len(lambdas)
+        if len(by_question[name]) == len(lambdas) and (among is None or name in among)
     }
     chosen: list[Example] = []
     for reason, holds in _KINDS:

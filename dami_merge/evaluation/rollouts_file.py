@@ -167,27 +167,38 @@ def open_rollouts(path: Path, settings: Settings, questions: Iterable[Question])
         questions: Of this run; those that the file knows already must be the same.
 
     Raises:
-        OutputRefused: Another run works on it, or settings or questions are others; nothing is changed.
+        OutputRefused: Another run works on it, settings or questions are others, or it cannot be written.
         InputRefused: What is there is no rollouts file.
         DiskFull: There is no room.
+
+    What is refused is left as it was.
     """
     asked = {question.id: question for question in questions}
     with locked(path.with_name(f".{path.name}.lock"), what=path):
         known: dict[str, Question] = {}
         if path.exists() or sidecar_path(path).exists():
             known = _refuse_mixture(path, settings, asked)
+        rows = read_rollouts(path) if path.exists() else ()
         if not asked.keys() <= known.keys():
             sidecar = Sidecar(settings=settings, questions={**known, **asked})
             encoded = msgspec.json.Encoder(order="sorted").encode(sidecar)
             write_durable(sidecar_path(path), msgspec.json.format(encoded, indent=2) + b"\n")
-        rows = read_rollouts(path) if path.exists() else ()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = _opened(path)
         try:
             _cut_torn_end(path, descriptor)
             yield RolloutsFile(descriptor, path, map(_key, rows), settings.digest())
         finally:
             os.fsync(descriptor)
             os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise OutputRefused(
+            f"{path} cannot be written: {error.strerror}", hint="make it writable, or name another file"
+        ) from error
 
 
 def _cut_torn_end(path: Path, descriptor: int) -> None:

@@ -16,6 +16,7 @@ from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import RolloutsFile
 from dami_merge.evaluation.thinking import split_thinking
 from dami_merge.grid.manifest import fraction_text
+from dami_merge.lambdas import label
 
 DURABLE_EVERY_S = 5.0
 """A loss of power costs no more than this; a killed process costs nothing but the sample in work."""
@@ -97,7 +98,7 @@ def sweep(
         if state.done < state.of:
             missing = state.of - state.done
             raise DamiMergeError(
-                f"the backend left {missing} of {len(pending)} requests at λ = {fraction} unanswered",
+                f"the backend left {missing} of {len(pending)} requests at λ = {label(lam)} unanswered",
                 hint="give the same command again: what was answered is kept",
             )
 

@@ -50,7 +50,7 @@ def lmc_page(
 
 
 def _tone(report: "LmcReport", path: "PathReport | None") -> str:
-    """Green only where nothing that was asked was answered with no."""
+    """Green only where the check exits with 0: losses that turn back on a low path are no reason against."""
     if path is not None and not (path.same_basin and path.smooth):
         return "bad"
     return _TONES.get(report.verdict, "bad")

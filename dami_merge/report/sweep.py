@@ -52,7 +52,7 @@ def sweep_page(
             "report": report,
             "samples": len(rollouts),
             "findings": findings(report.overall),
-            "examples": [each for each in examples(rollouts) if each.question in sidecar.questions],
+            "examples": examples(rollouts, among=sidecar.questions),
             "questions": sidecar.questions,
             "groups": [each.name for each in figures if each.name.startswith(GROUP_PREFIX)],
             "budget": () if comparison is None else frontier(comparison.points),

@@ -155,13 +155,7 @@ def _thinking(rows: "Sequence[Row]") -> Figure:
     values = [
         {"λ": label(row.lam), "state": state, "share": share, "order": order, "cut": row.cut}
         for row in rows
-        for order, (state, share) in enumerate(
-            zip(
-                _STATES,
-                (row.closed, row.wrong_tag, row.unclosed, 1 - row.closed - row.wrong_tag - row.unclosed),
-                strict=True,
-            )
-        )
+        for order, (state, share) in enumerate(zip(_STATES, _shares(row), strict=True))
     ]
     chart = (
         alt.Chart(alt.Data(values=values))
@@ -180,6 +174,12 @@ def _thinking(rows: "Sequence[Row]") -> Figure:
     return figure("thinking", "The thinking block over λ", caption, wide(chart, _CURVE_HEIGHT))
 
 
+def _shares(row: "Row") -> tuple[float, ...]:
+    """As `_STATES`; the rest may come out below 0 by a rounding."""
+    shares = (row.closed, row.wrong_tag, row.unclosed)
+    return *shares, max(0.0, 1 - sum(shares))
+
+
 def _group(place: int, section: "Section") -> Figure:
     alt = plotting()
     base = alt.Chart(alt.Data(values=_values(section.rows))).encode(x=lambda_axis(title=""))
@@ -192,5 +192,6 @@ def _group(place: int, section: "Section") -> Figure:
             tooltip=[number("λ", ".3f"), number("accuracy", ".1%"), number("tokens", ",.1f")],
         ),
     )
-    title = f"{section.group or 'without a group'} ({section.questions:,} questions)"
+    noun = "question" if section.questions == 1 else "questions"
+    title = f"{section.group or 'without a group'} ({section.questions:,} {noun})"
     return figure(f"{GROUP_PREFIX}{place}", title, "", wide(chart, _GROUP_HEIGHT))

@@ -1,13 +1,23 @@
 """`dami-merge sweep` and `dami-merge report` as they are typed, with the bundled pair."""
 
 import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar
+from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
 from tests.cli.test_grid import run
 
 THREE = ("--lambdas", "0,1/2,1")
@@ -152,3 +162,158 @@ def test_a_report_without_rollouts_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert "no.jsonl: No such file" in result.stderr
     assert not (tmp_path / "p.html").exists()
+
+
+@pytest.mark.parametrize("taken", ["r.jsonl", "r.jsonl.settings.json", "folder/../r.jsonl"])
+def test_a_page_is_never_written_over_the_rollouts(rollouts: Path, tmp_path: Path, taken: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for file in (rollouts, sidecar_path(rollouts)):
+        shutil.copy(file, tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.glob("r.jsonl*")}
+    result = run("report", "--rollouts", tmp_path / "r.jsonl", "-o", tmp_path / taken)
+    assert result.exit_code == 2
+    assert "holds the rollouts" in result.stderr
+    assert {file: file.read_bytes() for file in tmp_path.glob("r.jsonl*")} == before
+
+
+@pytest.mark.parametrize("below", ["", "figures"])
+def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
+    rollouts: Path, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    page = tmp_path / "p.html"
+    result = run("report", "--rollouts", rollouts, "-o", page, "--figures", tmp_path / "file" / below)
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file' / below} cannot be a folder" in result.stderr
+    assert not page.exists()
+
+
+def test_a_report_of_a_lambda_that_was_not_swept_is_refused(rollouts: Path, tmp_path: Path) -> None:
+    result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--lambdas", "0,1/3")
+    assert result.exit_code == 3
+    assert "no rollout is of λ = 1of3" in result.stderr
+    assert "there are 0.00, 0.50, 1.00" in result.stderr
+
+
+def test_a_report_takes_the_loss_and_the_seed_that_it_is_given(rollouts: Path, tmp_path: Path) -> None:
+    command = ("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--json")
+    strict, loose, other = (
+        json.loads(run(*command, *more).stdout) for more in ((), ("--loss", 1), ("--loss", 1, "--seed", 5))
+    )
+    assert len(strict["overall"]["comparison"]["serving"]["lambdas"]) > 1
+    assert len(loose["overall"]["comparison"]["serving"]["lambdas"]) == 1
+    assert (loose["seed"], other["seed"]) == (0, 5)
+    assert loose["overall"]["comparison"]["neighbours"] != other["overall"]["comparison"]["neighbours"]
+
+
+def test_a_page_of_a_grid_says_of_which_weights(grid: Path, rollouts: Path, tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    assert run("report", grid, "--rollouts", rollouts, "-o", page).exit_code == 0
+    digest = json.loads((grid / "grid.json").read_text(encoding="utf-8"))["inventory"]["digest"]
+    assert digest in page.read_text(encoding="utf-8")
+    assert run("report", "--rollouts", rollouts, "-o", page).exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert digest not in text
+    assert "<title>r</title>" in text
+
+
+def test_a_row_says_whether_its_lambda_is_worth_serving_and_the_command_can_be_pasted(
+    rollouts: Path, grid: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my [red] :warning: sweeps"
+    folder.mkdir()
+    for file in (rollouts, sidecar_path(rollouts)):
+        shutil.copy(file, folder)
+    path = folder / "r.jsonl"
+    result = run("sweep", grid, "-o", path, "--limit", 30, "--samples", 2, "--device", "cpu")
+    assert f"dami-merge report --rollouts '{path}'" in result.stdout
+    value = json.loads(run("report", "--rollouts", path, "-o", tmp_path / "p.html", "--json").stdout)
+    lines = {line.split()[0]: line.split() for line in result.stdout.splitlines()[1:4]}
+    served = value["overall"]["comparison"]["serving"]["lambdas"]
+    for row in value["overall"]["rows"]:
+        name = f"{float(Fraction(row['lambda'])):.2f}"
+        assert lines[name][1:5] == [
+            f"{row['accuracy']:.1%}",
+            f"{row['accuracy_interval']['low']:.1%}",
+            "–",
+            f"{row['accuracy_interval']['high']:.1%}",
+        ]
+        assert lines[name][5:9] == [
+            f"{row['tokens']:,.1f}",
+            f"{row['median_tokens']:,.1f}",
+            f"{row['closed']:.1%}",
+            f"{row['cut']:.1%}",
+        ]
+        assert (" ".join(lines[name][10:]) == "yes, worth serving") is (row["lambda"] in served)
+
+
+@contextmanager
+def _begun(path: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """A sweep of the bundled pair in a session of its own, as a terminal has it, once it has answers."""
+    command = [sys.executable, "-m", "dami_merge", "sweep", "--live", "bundled:tiny/instruct",
+               "bundled:tiny/thinking", "-o", str(path), "--device", "cpu", *options]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (path.exists() and path.read_bytes().count(b"\n") >= 20):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "no answer after a minute"
+            time.sleep(0.01)
+        yield process
+
+
+def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    options = ("--lambdas", "0,1/2,1", "--limit", "60", "--samples", "2", "--batch-size", "4")
+    path = tmp_path / "r.jsonl"
+    with _begun(path, *options) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    kept = read_rollouts(path)
+    assert path.read_bytes().endswith(b"\n")
+    assert 20 <= len(kept) < 360
+    assert f"{len(kept)} answers are kept in {path}; the same command goes on" in stderr
+    pair = ("--live", "bundled:tiny/instruct", "bundled:tiny/thinking")
+    result = run("sweep", *pair, "-o", path, "--device", "cpu", *options)
+    assert result.exit_code == 0
+    assert f"going on with {path}: {len(kept)} answers are there" in result.stderr
+    rows = read_rollouts(path)
+    assert rows[: len(kept)] == kept
+    assert len(rows) == len({(row.lam, row.question, row.sample) for row in rows}) == 360
+    whole = tmp_path / "whole.jsonl"
+    assert run("sweep", *pair, "-o", whole, "--device", "cpu", *options).exit_code == 0
+    assert _answers(path) == _answers(whole)
+
+
+def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tmp_path: Path) -> None:
+    options = ("--lambdas", "0,1/3", "--limit", "20", "--samples", "2")
+    command = [sys.executable, "-m", "dami_merge", "sweep", "--live", "bundled:tiny/instruct",
+               "bundled:tiny/thinking", "--device", "cpu", *options, "-o"]  # fmt: skip
+    quiet = subprocess.run([*command, str(tmp_path / "q.jsonl")], capture_output=True, text=True, check=True)
+    line = r"λ {}  accuracy [\d.]+%  [\d,]+ tokens/s  40 answers in [\d.]+ s"
+    lines = quiet.stderr.splitlines()
+    assert [
+        bool(re.fullmatch(line.format(lam), said)) for lam, said in zip(("0.00", "1of3"), lines, strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    leader, follower = pty.openpty()
+    subprocess.run(
+        [*command, str(tmp_path / "loud.jsonl")],
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        check=True,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+    )
+    os.close(follower)
+    shown = os.read(leader, 1 << 16).decode(errors="replace")
+    os.close(leader)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    for lam in ("0.00", "1of3"):
+        assert re.search(line.format(lam), text), text
+    assert re.search(r"λ 1of3  accuracy [\d.]+%  [\d,]+ tokens/s +━+╸?━* +[4-8]\d/80 ", text), text
+    assert "80/80" in text

@@ -138,6 +138,6 @@ class Silent(Calculator):
 
 def test_a_backend_that_leaves_a_request_unanswered_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    with pytest.raises(DamiMergeError, match="left 1 of 12 requests at λ = 0/1 unanswered"):
+    with pytest.raises(DamiMergeError, match=r"left 1 of 12 requests at λ = 0\.00 unanswered"):
         _swept(path, Silent())
     assert len(read_rollouts(path)) == 11
