@@ -1,7 +1,7 @@
 """`dami-merge sweep`: answers at every λ, graded, in a file that can be resumed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from dami_merge.evaluation.generation import Backend, SamplingSettings
     from dami_merge.grid.recipe import Sampling
 
-SEED = 0
-
 
 @click.command(short_help="Measure accuracy and tokens at every λ.")
 @click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="YAML file of questions, λ, sampling and grader; flags override it.",
+)
 @click.option("--live", nargs=2, metavar="INSTRUCT THINKING", help="A pair in memory, and no grid.")
 @click.option(
     "--questions",
@@ -47,9 +50,7 @@ SEED = 0
     "--samples",
     type=click.IntRange(1),
     metavar="K",
-    default=4,
-    show_default=True,
-    help="Answers for each question and λ.",
+    help="Answers for each question and λ.  [default: 4]",
 )
 @click.option("--temperature", type=click.FloatRange(0), help="0 is greedy.  [default: the grid's, 0.6]")
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="[default: the grid's, 0.95]")
@@ -60,7 +61,7 @@ SEED = 0
     metavar="N",
     help="Cap of an answer; a cut one is wrong and costs it.  [default: the grid's, 81920]",
 )
-@click.option("--seed", type=int, default=SEED, show_default=True, help="Of everything random.")
+@click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--grader", metavar="MODULE:FUNCTION", help="Yours: (question, answer text) -> bool.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of the model in memory.  [default: what is stored]")
@@ -76,20 +77,21 @@ SEED = 0
 )
 @click.option("--api-key", envvar="OPENAI_API_KEY", show_envvar=True, help="Of the server.")
 @click.option(
-    "--concurrency", type=click.IntRange(1), default=16, show_default=True, help="Requests at once."
+    "--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests at once."
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
-    default=600.0,
+    default=3600.0,
     show_default=True,
     metavar="S",
-    help="Seconds for one answer.",
+    help="Seconds without a byte from the server; an answer comes whole.",
 )
 @json_option
 def sweep(  # noqa: PLR0913 - click hands over one argument per option
     *,
     grid: Path,
+    recipe: Path | None,
     live: tuple[str, str] | None,
     questions: str | None,
     shape: str | None,
@@ -97,12 +99,12 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     output: Path,
     lambdas: str | None,
     limit: int | None,
-    samples: int,
+    samples: int | None,
     temperature: float | None,
     top_p: float | None,
     top_k: int | None,
     max_tokens: int | None,
-    seed: int,
+    seed: int | None,
     grader: str | None,
     device: str,
     dtype: str | None,
@@ -128,21 +130,34 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
     from dami_merge.evaluation.summary import summarise, sweep_value
     from dami_merge.evaluation.sweep import sweep as run
+    from dami_merge.evaluation.sweep_recipe import SweepRecipe, over, read_sweep_recipe
+    from dami_merge.lambdas import parse_lambdas
 
     refuse_unwritable(output)
     models = _Swept.live(live) if live else _Swept.grid(grid)
-    wanted = _lambdas(lambdas, models.lambdas)
-    sampling = models.sampling.changed(
-        temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens
+    given = SweepRecipe(
+        questions=questions,
+        format=shape,
+        suffix=suffix,
+        limit=limit,
+        samples=samples,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        max_tokens=max_tokens,
+        seed=seed,
+        grader=grader,
     )
-    sampling = replace(sampling, samples=samples, seed=seed)
-    source = questions or models.questions
+    told = over(given, SweepRecipe() if recipe is None else read_sweep_recipe(recipe))
+    wanted = _lambdas(parse_lambdas(lambdas) if lambdas else told.exact_lambdas(), models.lambdas)
+    sampling = told.sampling(models.sampling)
+    source = told.questions or models.questions
     if source is None:
         raise UsageError(
             "no questions were given", hint="--questions FILE; `bundled` is for the bundled pair"
         )
-    asked = read_questions(source, shape=shape, suffix=suffix, limit=limit)
-    check = load_check(grader) if grader else None
+    asked = read_questions(source, shape=told.format, suffix=told.suffix, limit=told.limit)
+    check = load_check(told.grader) if told.grader else None
     backend: Backend
     if base_url is not None:
         from dami_merge.backends.conversation import Connection
@@ -155,17 +170,17 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
         backend, notes = _in_process(models, wanted, sampling, device, dtype, batch_size)
         for note in notes:
             click.echo(f"note: {note}", err=True)
-    settings = settings_of(backend.describe(), grader or "default", sampling)
+    settings = settings_of(backend.describe(), told.grader or "default", sampling)
     with Grader(check) as judge, open_rollouts(output, settings, asked) as file:
         if file.done:
             click.echo(f"going on with {output}: {file.done:,} answers are there", err=True)
         try:
-            with sweep_meter(len(asked) * samples * len(wanted)) as show:
+            with sweep_meter(len(asked) * sampling.samples * len(wanted)) as show:
                 run(asked, wanted, backend, sampling, judge, file, on_progress=show)
         except KeyboardInterrupt:
             click.echo(f"{file.done:,} answers are kept in {output}; the same command goes on", err=True)
             raise
-    report = summarise(read_rollouts(output), seed=seed)
+    report = summarise(read_rollouts(output), seed=sampling.seed)
     if as_json:
         show_json(sweep_value(report))
     else:
@@ -222,12 +237,11 @@ def _recorded(sampling: "Sampling") -> "SamplingSettings":
     )
 
 
-def _lambdas(text: str | None, there: tuple[Fraction, ...] | None) -> tuple[Fraction, ...]:
-    from dami_merge.lambdas import DEFAULT_STEPS, even_grid, label, parse_lambdas
+def _lambdas(wanted: tuple[Fraction, ...] | None, there: tuple[Fraction, ...] | None) -> tuple[Fraction, ...]:
+    from dami_merge.lambdas import DEFAULT_STEPS, even_grid, label
 
-    if text is None:
+    if wanted is None:
         return there or even_grid(DEFAULT_STEPS)
-    wanted = parse_lambdas(text)
     missing = [label(lam) for lam in wanted if there is not None and lam not in there]
     if missing:
         raise UsageError(

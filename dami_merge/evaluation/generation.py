@@ -1,7 +1,7 @@
 """What a sweep asks of whatever runs a model: a Protocol, and the values that cross it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -37,14 +37,17 @@ class SamplingSettings:
         top_p: float | None = None,
         top_k: int | None = None,
         max_tokens: int | None = None,
+        seed: int | None = None,
+        samples: int | None = None,
     ) -> "SamplingSettings":
         """These with what is given in place of their own; None keeps it."""
-        return replace(
-            self,
+        return SamplingSettings(
             temperature=self.temperature if temperature is None else temperature,
             top_p=self.top_p if top_p is None else top_p,
             top_k=self.top_k if top_k is None else top_k,
             max_tokens=self.max_tokens if max_tokens is None else max_tokens,
+            seed=self.seed if seed is None else seed,
+            samples=self.samples if samples is None else samples,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from dami_merge.errors import LambdaError
+from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.grid.recipe import read_yaml
 from dami_merge.lambdas import ordered, parse_lambda
 
@@ -52,6 +53,17 @@ class SweepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             LambdaError: One is no λ, or is there twice.
         """
         return None if self.lambdas is None else ordered(map(parse_lambda, self.lambdas))
+
+    def sampling(self, own: SamplingSettings) -> SamplingSettings:
+        """What it says of sampling, in place of the grid's own."""
+        return own.changed(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            samples=self.samples,
+        )
 
 
 def read_sweep_recipe(path: Path) -> SweepRecipe:

@@ -317,3 +317,20 @@ def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tm
         assert re.search(line.format(lam), text), text
     assert re.search(r"λ 1of3  accuracy [\d.]+%  [\d,]+ tokens/s +━+╸?━* +[4-8]\d/80 ", text), text
     assert "80/80" in text
+
+
+def test_a_recipe_says_what_to_sweep_and_flags_go_over_it(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "questions: bundled:validation\nlimit: 3\nsamples: 2\nlambdas: [1/2]\ntemperature: 0.9\nseed: 5\n",
+        encoding="utf-8",
+    )
+    path = tmp_path / "r.jsonl"
+    result = run(
+        "sweep", grid, "-o", path, "--recipe", tmp_path / "sweep.yaml", "--temperature", 0, "--device", "cpu"
+    )
+    assert result.exit_code == 0, result.stderr
+    settings = read_sidecar(path).settings
+    assert (settings.temperature, settings.seed, settings.max_tokens) == (0, 5, 96)
+    assert {(row.fraction, row.sample) for row in read_rollouts(path)} == {("1/2", 0), ("1/2", 1)}
+    assert len(read_sidecar(path).questions) == 3
+    assert all(name.startswith("validation") for name in read_sidecar(path).questions)
