@@ -7,6 +7,7 @@ import pytest
 
 from dami_merge.checkpoint.differences import ConfigDifference, PairDifferences, pair_differences
 from dami_merge.checkpoint.source import open_both
+from dami_merge.errors import InputRefused
 from tests.checkpoints import CONFIG, TOKENIZER, near, random_tensors, write_checkpoint
 
 
@@ -87,3 +88,31 @@ def test_tokens_that_moved_are_a_sentence(tmp_path: Path) -> None:
     model = {"type": "BPE", "vocab": {"<pad>": 0, "<end>": 1, "b": 2, "a": 3}, "merges": []}
     (sentence,) = _differences(tmp_path, {}, {"tokenizer": {**TOKENIZER, "model": model}}).tokenizer
     assert "2 tokens differ: 'a' is 2 in instruct and 3 in thinking" in sentence
+
+
+@pytest.mark.parametrize("other", ["{% if a %}\n{% endif %}", "{% if a %}{% endif %}\n"])
+def test_templates_that_differ_in_line_breaks_only_are_not_called_equal(tmp_path: Path, other: str) -> None:
+    left = {"chat_template.jinja": "{% if a %}{% endif %}"}
+    found = _differences(tmp_path, {"extra": left}, {"extra": {"chat_template.jinja": other}})
+    assert found.template[2:] == ("@@ they differ in line breaks only @@",)
+    assert found.template_lines == (0, 0)
+
+
+def test_a_template_on_one_side_only_is_added_whole(tmp_path: Path) -> None:
+    found = _differences(tmp_path, {}, {"extra": {"chat_template.jinja": "one\ntwo\n"}})
+    assert found.template_lines == (2, 0)
+    assert found.template[-2:] == ("+one", "+two")
+
+
+def test_sampling_that_one_side_lacks_is_absent_there(tmp_path: Path) -> None:
+    file = {"generation_config.json": '{"top_k": 20, "é": "ü", "nothing": null}'}
+    found = _differences(tmp_path, {"extra": file}, {}).generation
+    assert [(each.field, each.instruct, each.thinking) for each in found] == [
+        ("top_k", "20", "absent"),
+        ("é", '"ü"', "absent"),
+    ]
+
+
+def test_sampling_defaults_that_are_no_object_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"b: generation_config\.json is not a JSON object"):
+        _differences(tmp_path, {}, {"extra": {"generation_config.json": "[1]"}})

@@ -376,3 +376,57 @@ def test_a_seed_without_a_sample_and_a_share_above_all_are_usage_errors(
     result = run("check-lmc", *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_names_that_look_like_markup_are_printed_as_they_stand(tmp_path: Path) -> None:
+    tensors = {
+        f"model.layers.0.[red]w:warning:{n}[/].weight": random_tensors(n)["lm_head.weight"] for n in (0, 1)
+    }
+    tensors["[bold]head[/]"] = random_tensors(2)["lm_head.weight"]
+    write_checkpoint(tmp_path / "a", tensors)
+    write_checkpoint(tmp_path / "b", near(tensors), config={**CONFIG, "[b]field[/b]": "[red]:warning:[/]"})
+    result = run("check-lmc", tmp_path / "a", tmp_path / "b", "--tensors", "--heat", "--difference", "--diff")
+    assert result.exit_code == 0, result.stderr
+    for name in tensors:
+        assert sum(line.startswith(name) for line in result.stdout.splitlines()) >= 2, name
+    assert any(
+        line.startswith("layer ") and "[red]w:warning:1[/]" in line for line in result.stdout.splitlines()
+    )
+    assert any(
+        line.split()[:3] == ["[b]field[/b]", "absent", '"[red]:warning:[/]"']
+        for line in result.stdout.splitlines()
+    )
+
+
+def test_a_path_that_cannot_be_walked_leaves_the_files_of_the_comparison(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    write_checkpoint(tmp_path / "a", tensors)
+    write_checkpoint(tmp_path / "b", near(tensors), config={**CONFIG, "rope_theta": 1e6})
+    files = tmp_path / "tensors.csv", tmp_path / "page.html"
+    options = ("--texts", "bundled", "--csv", files[0], "--html", files[1])
+    assert run("check-lmc", tmp_path / "a", tmp_path / "b", *options).exit_code == 3
+    assert files[0].read_text(encoding="utf-8").count("\n") == 1 + len(tensors)
+    assert "--texts FILE asks it" in files[1].read_text(encoding="utf-8")
+
+
+def test_two_outputs_in_one_file_are_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    result = run("check-lmc", *pair_folders, "--csv", tmp_path / "x", "--html", tmp_path / "." / "x")
+    assert result.exit_code == 2
+    assert "--csv and --html both name" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--texts", "no.jsonl"), "No such file"), (("--texts", "bundled", "--steps", 5000), "5000 steps")],
+)
+def test_a_walk_that_cannot_be_meant_is_refused_before_the_weights_are_read(
+    pair_folders: tuple[Path, Path], options: tuple[object, ...], message: str
+) -> None:
+    result = run("check-lmc", *pair_folders, *options)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_threshold_near_one_is_not_rounded_to_it(pair_folders: tuple[Path, Path]) -> None:
+    assert "0.99999999 is asked for" in run("check-lmc", *pair_folders, "--threshold", "0.99999999").stdout

@@ -1,5 +1,6 @@
 """The four answers and the next steps, from reports of real, tiny pairs and of paths made for the purpose."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from dami_merge import check_lmc
 from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.difference import DifferenceReport, Survival
 from dami_merge.connectivity.path import PathReport, Point, Step
-from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.report import CellReport, GroupReport, LmcReport
+from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 
 
@@ -85,3 +87,91 @@ def test_rounding_that_drowns_the_difference_is_told(tmp_path: Path, noise: floa
     difference = DifferenceReport(10, (Survival(Fraction(1, 10), 0.4, noise),), (1,), ())
     steps = next_steps(_report(tmp_path, 0.01), GOOD, difference)
     assert any("at λ = 0.10 rounding adds 60%" in step for step in steps) is told
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> LmcReport:
+    """Of a real pair, to be changed."""
+    return _report(tmp_path, 0.01)
+
+
+def _layered(report: LmcReport, layers: list[dict[str, float]]) -> LmcReport:
+    """A report that is not connected, of layers whose modules have these cosines."""
+
+    def alike(cosine: float) -> Similarity:
+        return Similarity(1, cosine, 0.1, 1.0, 0.0, 1.0, 0.1)
+
+    cells = [
+        CellReport(f"L{number}", module, alike(cosine))
+        for number, modules in enumerate(layers)
+        for module, cosine in modules.items()
+    ]
+    groups = [
+        GroupReport(f"L{number}", alike(min(modules.values())), None) for number, modules in enumerate(layers)
+    ]
+    return replace(report, verdict="not connected", layers=tuple(groups), cells=tuple(cells))
+
+
+CLOSE, FAR = {"q": 0.999, "up": 0.999}, {"q": 0.1, "up": 0.1}
+
+
+def test_one_far_layer_of_many_is_a_broken_layer(report: LmcReport) -> None:
+    (step,) = next_steps(_layered(report, [CLOSE, FAR, CLOSE, CLOSE]))
+    assert step.startswith("look at L1: the other layers are close")
+
+
+def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: LmcReport) -> None:
+    assert next_steps(_layered(report, [FAR])) == (
+        "do not interpolate: 1 of 1 layers point elsewhere, as in models of different bases",
+    )
+
+
+def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: LmcReport) -> None:
+    (step,) = next_steps(_layered(report, [FAR, FAR, *[CLOSE] * 6]))
+    assert step.startswith("look at L0, L1: ")
+    assert next_steps(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 5])) == (
+        "do not interpolate: 3 of 8 layers point elsewhere, as in models of different bases",
+    )
+
+
+def test_of_many_broken_layers_and_modules_five_are_named_and_the_others_counted(report: LmcReport) -> None:
+    (step,) = next_steps(_layered(report, [*[FAR] * 7, *[CLOSE] * 21]))
+    assert step.startswith("look at L0, L1, L2, L3, L4 and 2 more: ")
+    modules = {f"m{number}": 0.1 if number < 6 else 0.999 for number in range(12)}
+    (step,) = next_steps(_layered(report, [modules] * 4))
+    assert step.startswith("do not interpolate: m0, m1, m2, m3, m4 and 1 more differ, and nothing else")
+
+
+def test_modules_that_are_far_by_the_half_are_named_and_more_are_another_base(report: LmcReport) -> None:
+    (step,) = next_steps(_layered(report, [{"q": 0.999, "up": 0.1}] * 4))
+    assert step.startswith("do not interpolate: up differ, and nothing else")
+    (step,) = next_steps(_layered(report, [{"q": 0.999, "k": 0.1, "up": 0.1}] * 4))
+    assert step.endswith("4 of 4 layers point elsewhere, as in models of different bases")
+
+
+def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: LmcReport) -> None:
+    doubtful = replace(
+        _layered(report, [CLOSE, {"q": 0.97}, {"q": 0.99}]), verdict="doubtful", worst_layer="L1"
+    )
+    assert next_steps(doubtful) == (
+        "try three λ before you build a grid: 1 of 3 layers are below 0.99, the lowest is L1",
+    )
+
+
+def test_one_model_twice_is_not_sent_on_to_a_grid(report: LmcReport) -> None:
+    same = replace(report, identical_tensors=len(report.tensors))
+    assert len(next_steps(same, GOOD)) == 1
+    assert "these are one model" in next_steps(same, GOOD)[0]
+
+
+def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -> None:
+    found = answers(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2))
+    assert (
+        found[1].fact == "the loss rises 0.000 nats above the line between the ends (0.300 above their mean)"
+    )
+    assert found[1].holds is True
+    assert [answer.said for answer in found] == ["yes"] * 4
+
+
+def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
+    assert not any("build the grid, and" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))

@@ -195,3 +195,43 @@ def test_a_full_disk_is_said_and_the_lines_before_are_whole(tmp_path: Path) -> N
             os.close(full)
         assert not file.holds("1/2", "q001", 0)
     assert read_rollouts(path) == (_row("q000"),)
+
+
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.symlink_to(tmp_path / "no folder" / "r.jsonl")
+    with (
+        pytest.raises(OutputRefused, match=r"r\.jsonl cannot be written: No such file"),
+        open_rollouts(path, SETTINGS, QUESTIONS),
+    ):
+        pass
+
+
+def test_a_broken_file_is_refused_and_its_questions_are_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(_filled(path, _row("q000")) + b"broken\n")
+    before = {file: file.read_bytes() for file in (path, sidecar_path(path))}
+    with pytest.raises(InputRefused, match="line 2: "), open_rollouts(path, SETTINGS, sums(9)):
+        pass
+    assert {file: file.read_bytes() for file in (path, sidecar_path(path))} == before
+
+
+def test_of_many_changes_five_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    _filled(path, _row("q000"))
+    other: Settings = msgspec.structs.replace(SETTINGS, seed=9, top_k=1, top_p=0.5)
+    changed = [replace(question, answer="none") for question in QUESTIONS]
+    with pytest.raises(OutputRefused) as no, open_rollouts(path, other, changed):
+        pass
+    said = str(no.value)
+    assert said.count(" was ") == 6  # five changes, and that the file was made with other settings
+    assert said.endswith("(and 2 more)")
+
+
+def test_half_a_line_alone_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    _filled(path)
+    path.write_bytes(b'{"question": "q0')
+    assert read_rollouts(path) == ()
+    assert _filled(path, _row("q001")).count(b"\n") == 1
+    assert read_rollouts(path) == (_row("q001"),)

@@ -1,8 +1,10 @@
 """The page of check-lmc, opened in a browser without a network."""
 
+import itertools
 import math
 import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ import pytest
 from dami_merge import check_lmc
 from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_both
 from dami_merge.connectivity.difference import DifferenceReport, examine_difference
-from dami_merge.connectivity.path import PathReport, walk_pair
+from dami_merge.connectivity.path import PathReport, Point, Step, walk_pair
 from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.sample import SampleReport
 from dami_merge.connectivity.texts import read_texts
+from dami_merge.errors import Problem
 from dami_merge.lambdas import even_grid
 from dami_merge.report import lmc_figures
 from dami_merge.report.lmc import lmc_page
@@ -166,3 +170,78 @@ def test_every_figure_becomes_svg_and_png_without_a_browser(found: Found) -> Non
         assert svg(each).startswith("<svg")
         assert png(each)[:8] == b"\x89PNG\r\n\x1a\n"
     assert "model.layers.3" in svg(figures[0])
+
+
+def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    sides = open_both(
+        str(write_checkpoint(tmp_path / "a", tensors)), str(write_checkpoint(tmp_path / "b", tensors))
+    )
+    file = tmp_path / "same.html"
+    file.write_text(lmc_page(check_lmc(*sides), None, examine_difference(*sides)), encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    words = opened.page.locator("body").inner_text()
+    assert "elements, none of which differs." in words
+    assert "Config, sampling defaults, tokenizer and chat template are equal." in words
+    assert f"{len(tensors)} of {len(tensors)} tensors are equal in both." in words
+
+
+@pytest.mark.parametrize(
+    ("above", "steps", "tone"),
+    [
+        (0.0, (0.01, 0.01, 0.01, 0.01), "good"),
+        (9.0, (0.01,) * 4, "bad"),
+        (0.0, (0.01, 0.01, 0.5, 0.01), "bad"),
+    ],
+)
+def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
+    reader: Reader, found: Found, tmp_path: Path, above: float, steps: tuple[float, ...], tone: str
+) -> None:
+    lambdas = even_grid(4)
+    path = PathReport(
+        3,
+        30,
+        tuple(Point(lam, 2.0 + (lam == Fraction(1, 2))) for lam in lambdas),
+        tuple(
+            Step(start, stop, (1.0, 1 - size), (1.0, 1.0))
+            for (start, stop), size in zip(itertools.pairwise(lambdas), steps, strict=True)
+        ),
+        above + 0.5,
+        above,
+        Fraction(1, 2),
+    )
+    file = tmp_path / "tone.html"
+    file.write_text(lmc_page(found[0], path), encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    assert opened.page.locator(f".verdict.{tone}").count() == 1
+    assert f"the highest point is {above:.3f} nats above it, and {above + 0.5:.3f} above" in " ".join(
+        opened.page.locator("#figure-loss figcaption").inner_text().split()
+    )
+    assert opened.page.locator("[data-figure=steps] .mark-rect.role-mark path").count() == 8
+
+
+def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Found) -> None:
+    sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, ())
+    page = lmc_page(replace(found[0], verdict="undecided", sample=sample))
+    assert "Only 5.0% was read (seed 3), so all numbers" in page
+    assert "at 95% confidence the worst cosine is from 0.970000" in page
+    assert '<section class="verdict warn">' in page
+    assert '<span class="warn">unclear</span>' in page
+    whole = lmc_page(replace(found[0], sample=replace(sample, read_bytes=1000)))
+    assert "was read (seed" not in whole
+
+
+def test_a_pinned_model_is_named_with_its_commit_and_the_refusals_with_their_way_out(found: Found) -> None:
+    refusals = (Problem("config", "rope_theta differs", "vouch for it"), Problem("config", "other"))
+    page = lmc_page(
+        replace(
+            found[0], instruct="org/a", instruct_revision="abc", refusals=refusals, skipped=("ids", "map")
+        )
+    )
+    assert "<code>org/a@abc</code>" in page
+    assert f"<code>{found[0].thinking}</code>" in page
+    assert 'rope_theta differs <span class="faint">(vouch for it)</span>' in page
+    assert "<li>other</li>" in page
+    assert "2 integer tensors were not compared." in page

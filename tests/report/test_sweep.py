@@ -11,6 +11,7 @@ from dami_merge.evaluation.examples import examples
 from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.evaluation.grading import Grader
 from dami_merge.evaluation.question import Message
+from dami_merge.evaluation.rollout import Rollout, Thinking
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, read_sidecar, settings_of
 from dami_merge.evaluation.summary import summarise
 from dami_merge.evaluation.sweep import sweep
@@ -19,7 +20,7 @@ from dami_merge.report.sweep import SHOWN_CHARACTERS, sweep_page
 from dami_merge.report.sweep_figures import sweep_figures
 from tests.evaluation.arithmetic import Calculator, sums
 from tests.evaluation.simulated import rollout
-from tests.report.conftest import Reader
+from tests.report.conftest import Opened, Reader
 
 LAMBDAS = tuple(Fraction(number, 4) for number in range(5))
 EVIL = "<script>document.title='taken'</script>"
@@ -137,7 +138,7 @@ def test_a_single_answer_is_drawn(reader: Reader, swept: Path, tmp_path: Path) -
     file.write_text(_page(one), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
-    assert "Nothing can be compared: λ = 1.00 is the only one" in opened.page.locator("ul").inner_text()
+    assert "Nothing can be compared: λ = 0.00 is the only one" in opened.page.locator("ul").inner_text()
 
 
 def test_a_long_text_is_shown_in_part_and_whole_on_request(
@@ -184,3 +185,116 @@ def _dots(figure: Figure) -> list[dict[str, str]]:
 def test_every_figure_becomes_svg(swept: Path) -> None:
     for each in sweep_figures(summarise(read_rollouts(swept), seed=0)):
         assert svg(each).startswith("<svg"), each.name
+
+
+def _opened(reader: Reader, rows: list[Rollout], swept: Path, tmp_path: Path) -> Opened:
+    file = tmp_path / "page.html"
+    page = sweep_page(summarise(rows, seed=0, resamples=50), rows, read_sidecar(swept), title="T")
+    file.write_text(page, encoding="utf-8")
+    opened = reader.open(file)
+    assert opened.console == []
+    return opened
+
+
+def test_an_example_whose_question_is_not_on_file_gives_way_to_the_next(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    rows = [rollout(name, lam, correct=lam == "1") for name in ("lost", "q003") for lam in ("0", "1/3", "1")]
+    page = _opened(reader, rows, swept, tmp_path).page
+    assert page.locator("h3", has_text="answered from some λ on").count() == 1
+    assert page.locator("p", has_text="Question q003").count() == 1
+    assert page.locator(".answer h4").all_inner_texts() == ["λ 0.00 wrong", "λ 1of3 wrong", "λ 1.00 right"]
+
+
+def test_pass_at_the_most_is_empty_where_no_question_has_so_many_samples(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    rows = [
+        rollout("q000", lam, k, correct=k == 0) for lam, count in (("0", 1), ("1", 2)) for k in range(count)
+    ]
+    table = _opened(reader, rows, swept, tmp_path).page.locator("table").first
+    headings = table.locator("th").all_inner_texts()
+    column = headings.index("Pass@2")
+    cells = [row.locator("td").nth(column).inner_text() for row in table.locator("tr").all()[1:]]
+    assert cells == ["", "100.0%"]
+
+
+def test_groups_stand_by_their_names_whatever_these_are(reader: Reader, swept: Path, tmp_path: Path) -> None:
+    names = ["", "a/b", EVIL]
+    rows = [
+        rollout(f"{place}{number}", lam, group=name)
+        for place, name in enumerate(names)
+        for number in range(1 + (name == EVIL))
+        for lam in ("0", "1/3", "1")[: 3 - place]
+    ]
+    page = _opened(reader, rows, swept, tmp_path).page
+    assert page.title() == "T"
+    assert page.locator(".groups figure h3").all_inner_texts() == [
+        "without a group (1 question)",
+        f"{EVIL} (2 questions)",
+        "a/b (1 question)",
+    ]
+    assert page.locator(".groups svg").count() == 3
+
+
+def test_answers_of_two_settings_are_said_not_to_compare(reader: Reader, swept: Path, tmp_path: Path) -> None:
+    rows = [rollout("q000", "0", settings="a"), rollout("q000", "1", settings="b")]
+    page = _opened(reader, rows, swept, tmp_path).page
+    assert "made with 2 different settings: the λ do not compare" in page.locator(".verdict.bad").inner_text()
+    rows = [rollout("q000", "0"), rollout("q000", "1")]
+    assert _opened(reader, rows, swept, tmp_path).page.locator(".verdict").count() == 0
+
+
+def test_what_was_not_measured_against_thinking_has_no_such_table(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    headings = "Each λ against Thinking", "The best single λ under a budget"
+    for lams, expected in ((("0", "1/2"), headings[1:]), (("0", "1"), headings)):
+        rows = [rollout("q000", lam, tokens=0) for lam in lams]
+        page = _opened(reader, rows, swept, tmp_path).page
+        shown = page.locator("h3").all_inner_texts()
+        assert tuple(each for each in headings if each in shown) == expected
+
+
+def test_the_tables_and_settings_say_what_the_summary_says(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    cells: tuple[tuple[str, int, int, Thinking], ...] = (
+        ("0", 2, 5, "none"), ("1/3", 8, 40, "closed"), ("1", 7, 80, "unclosed")
+    )  # fmt: skip
+    rows = [
+        rollout(f"q{number:03}", lam, correct=number < right, tokens=tokens, thinking=state)
+        for lam, right, tokens, state in cells
+        for number in range(10)
+    ]
+    page = _opened(reader, rows, swept, tmp_path).page
+    tables = [
+        [" ".join(row.inner_text().split()) for row in table.locator("tr").all()[1:]]
+        for table in page.locator("table").all()
+    ]
+    assert tables[0][1].startswith("1of3 80.0% 49.0% to 94.3% 40.0 40.0 100.0% 0.0% 0.0% 0.0% 80.0% 10 10")
+    assert tables[0][2].split()[6:9] == ["80.0", "0.0%", "100.0%"]
+    thinking = summarise(rows, seed=0, resamples=50).overall.comparison
+    assert thinking is not None
+    first = thinking.against_thinking[0]
+    interval = f"{100 * first.accuracy_interval.low:+.1f} to {100 * first.accuracy_interval.high:+.1f}"
+    share = thinking.pareto.standings[0].frontier_share
+    assert tables[1][0] == f"0.00 -50.0 {interval} -75.0 -75.0 to -75.0 0.06 {share:.1%}"
+    assert tables[2] == ["5.0 0.00 20.0%", "40.0 1of3 80.0%"]
+    sidecar = read_sidecar(swept)
+    assert "backend.kind calculator" in tables[3]
+    assert f"max_tokens {sidecar.settings.max_tokens}" in tables[3]
+    assert f"digest of the settings {sidecar.settings.digest()}" in tables[3]
+
+
+def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
+    states: list[Thinking] = ["closed", "closed", "wrong-tag", "unclosed", "none", "none", "none"]
+    rows = [rollout(f"q{number}", "1/3", thinking=state) for number, state in enumerate(states)]
+    values = _named(sweep_figures(summarise(rows, seed=0, resamples=10)), "thinking").spec["data"]
+    assert isinstance(values, dict)
+    assert [(value["λ"], value["state"], round(value["share"] * 7)) for value in values["values"]] == [
+        ("1of3", "closed", 2),
+        ("1of3", "closed by another tag", 1),
+        ("1of3", "left open", 1),
+        ("1of3", "no thinking block", 3),
+    ]
