@@ -179,7 +179,9 @@ def _path(report: "LmcReport", path: "PathReport | None") -> list[str]:
             " serve the two sides of it only"
         )
     if path.same_basin and path.smooth and report.connected and not _same(report):
-        steps.append("build the grid, and measure accuracy and tokens at every λ: a loss cannot tell them")
+        steps.append(
+            "build the grid and `sweep` it: what accuracy λ buys, and for how many tokens, a loss cannot tell"
+        )
     return steps
 
 

@@ -81,7 +81,14 @@ def render(template: str, *, title: str, values: Mapping[str, object], figures: 
     """
     plotting()
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
+
+    def code(sentence: str) -> Markup:
+        """Words between backticks as code; all of it escaped."""
+        parts = map(escape, sentence.split("`"))
+        return Markup("").join(
+            Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+        )
 
     by_name = {each.name: each for each in figures}
     environment = Environment(
@@ -91,6 +98,7 @@ def render(template: str, *, title: str, values: Mapping[str, object], figures: 
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["code"] = code
     specs = json.dumps({each.name: each.spec for each in figures}, sort_keys=True)
     return environment.get_template(template).render(
         **values,

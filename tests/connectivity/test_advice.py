@@ -56,7 +56,7 @@ def test_a_connected_pair_is_sent_on_to_the_path_and_then_to_the_grid(tmp_path: 
         "walk the path before you trust it: `check-lmc … --texts FILE` with questions of yours",
     )
     assert next_steps(report, GOOD) == (
-        "build the grid, and measure accuracy and tokens at every λ: a loss cannot tell them",
+        "build the grid and `sweep` it: what accuracy λ buys, and for how many tokens, a loss cannot tell",
     )
 
 
@@ -174,4 +174,4 @@ def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -
 
 
 def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
-    assert not any("build the grid, and" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))
+    assert not any("build the grid" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))

@@ -110,6 +110,7 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
         "one way? yes",
     ]
     assert "build the grid" in page.locator("ul").first.inner_text()
+    assert page.locator("li code").first.inner_text() == "sweep"
 
 
 def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Found, tmp_path: Path) -> None:
