@@ -122,7 +122,12 @@ def test_the_answer_after_the_block_counts_and_a_cut_one_never(
     assert row.correct is correct
 
 
-def test_a_cut_answer_costs_the_cap(tmp_path: Path) -> None:
+def test_of_an_answer_that_was_cut_in_its_block_nothing_is_graded() -> None:
+    assert _graded("so it is 5", "length", prefilled=True).answer is None
+    assert _graded("so it is 5", prefilled=True).answer == "so it is 5"
+
+
+def test_a_cut_answer_costs_the_cap() -> None:
     assert _graded("5", "length", tokens=24).tokens == SAMPLING.max_tokens
     assert _graded("5", tokens=7).tokens == 7
 

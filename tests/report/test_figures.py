@@ -127,7 +127,7 @@ def test_a_spectrum_is_drawn_as_parts_that_add_up(report: LmcReport) -> None:
 
 @pytest.fixture
 def swept() -> SweepReport:
-    """λ, right answers of ten, tokens of some and of the others; 1/3 is on the frontier and below the hull."""
+    """λ, right of ten, tokens of some and of the others; 1/3 is on the frontier and below the hull."""
     cells = (("0", 2, 10, 12), ("1/3", 4, 60, 80), ("2/3", 3, 90, 95), ("1", 9, 100, 140))
     return summarise(
         [
