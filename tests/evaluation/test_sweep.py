@@ -169,9 +169,15 @@ def test_progress_tells_what_was_generated_and_the_file_what_it_costs(tmp_path: 
 def test_lines_are_made_durable_as_often_as_was_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_s: float, times: int
 ) -> None:
-    fsync, synced = os.fsync, []
+    fsync = os.fsync
+    synced: list[int] = []
     monkeypatch.setattr(sweeping, "DURABLE_EVERY_S", every_s)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
     path = tmp_path / "r.jsonl"
     with (
         Grader() as grader,
