@@ -158,6 +158,15 @@ def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Pat
     assert "30 question(s), 120 answer(s) at" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("output", "words"), [("no/p.html", "there is no folder"), (".", "is a folder")])
+def test_a_page_that_cannot_be_written_is_a_usage_error(
+    rollouts: Path, tmp_path: Path, output: str, words: str
+) -> None:
+    result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_a_report_without_rollouts_is_refused(tmp_path: Path) -> None:
     result = run("report", "--rollouts", tmp_path / "no.jsonl", "-o", tmp_path / "p.html")
     assert result.exit_code == 3
