@@ -133,6 +133,7 @@ def test_of_an_answer_that_was_cut_in_its_block_nothing_is_graded() -> None:
 def test_a_cut_answer_costs_the_cap() -> None:
     assert _graded("5", "length", tokens=24).tokens == SAMPLING.max_tokens
     assert _graded("5", tokens=7).tokens == 7
+    assert _graded("5").seconds == 0.25
 
 
 class Silent(Calculator):
@@ -161,6 +162,8 @@ class Short(Calculator):
 def test_progress_tells_what_was_generated_and_the_file_what_it_costs(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     told = _swept(path, Short(), lambdas=LAMBDAS[:1])
+    seconds = [each.seconds for each in told]
+    assert seconds[0] == 0 < seconds[1] < seconds[-1]
     assert told[-1].tokens == 12 * (SAMPLING.max_tokens // 2)
     assert {row.tokens for row in read_rollouts(path)} == {SAMPLING.max_tokens}
 
