@@ -288,7 +288,8 @@ def test_the_tables_and_settings_say_what_the_summary_says(
 
 
 def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
-    states: list[Thinking] = ["closed"] * 3 + ["wrong-tag"] * 2 + ["unclosed"] + ["none"] * 4
+    states: list[Thinking] = ["closed", "closed", "closed", "wrong-tag", "wrong-tag", "unclosed"]
+    states += ["none"] * 4
     rows = [rollout(f"q{number}", "1/3", thinking=state) for number, state in enumerate(states)]
     values = _named(sweep_figures(summarise(rows, seed=0, resamples=10)), "thinking").spec["data"]
     assert isinstance(values, dict)
