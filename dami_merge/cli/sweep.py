@@ -178,7 +178,7 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
             with sweep_meter(len(asked) * sampling.samples * len(wanted)) as show:
                 run(asked, wanted, backend, sampling, judge, file, on_progress=show)
         except KeyboardInterrupt:
-            click.echo(f"{file.done:,} answers are kept in {output}; the same command goes on", err=True)
+            click.echo(f"every answer is kept in {output}; the same command goes on from there", err=True)
             raise
     report = summarise(read_rollouts(output), seed=sampling.seed)
     if as_json:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dami_merge.checkpoint.consequences import consequence
 from dami_merge.checkpoint.differences import ConfigDifference, PairDifferences, pair_differences
 from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import InputRefused
@@ -116,3 +117,8 @@ def test_sampling_that_one_side_lacks_is_absent_there(tmp_path: Path) -> None:
 def test_sampling_defaults_that_are_no_object_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match=r"b: generation_config\.json is not a JSON object"):
         _differences(tmp_path, {}, {"extra": {"generation_config.json": "[1]"}})
+
+
+def test_of_two_known_parts_of_a_field_the_inner_one_explains_it() -> None:
+    assert "rotated by other angles" in consequence("rope_parameters.rope_theta", neutral=False)
+    assert "scaled in another way" in consequence("rope_parameters.factor", neutral=False)

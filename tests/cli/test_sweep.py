@@ -155,6 +155,16 @@ def test_a_report_writes_the_page_and_every_figure(grid: Path, rollouts: Path, t
 def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Path) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--lambdas", "0,1", "--json")
     assert json.loads(result.stdout)["lambdas"] == ["0/1", "1/1"]
+    assert "30 question(s), 120 answer(s) at" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("output", "words"), [("no/p.html", "there is no folder"), (".", "is a folder")])
+def test_a_page_that_cannot_be_written_is_a_usage_error(
+    rollouts: Path, tmp_path: Path, output: str, words: str
+) -> None:
+    result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
+    assert result.exit_code == 2
+    assert words in result.stderr
 
 
 def test_a_report_without_rollouts_is_refused(tmp_path: Path) -> None:
@@ -275,7 +285,7 @@ def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -
     kept = read_rollouts(path)
     assert path.read_bytes().endswith(b"\n")
     assert 20 <= len(kept) < 360
-    assert f"{len(kept)} answers are kept in {path}; the same command goes on" in stderr
+    assert f"every answer is kept in {path}; the same command goes on from there" in stderr
     pair = ("--live", "bundled:tiny/instruct", "bundled:tiny/thinking")
     result = run("sweep", *pair, "-o", path, "--device", "cpu", *options)
     assert result.exit_code == 0
@@ -301,9 +311,12 @@ def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tm
         True,
         True,
     ]
+    loud = tmp_path / "loud.jsonl"  # begun, so that what is there already counts in the bar
+    loud.write_bytes(b"".join((tmp_path / "q.jsonl").read_bytes().splitlines(keepends=True)[:30]))
+    shutil.copy(sidecar_path(tmp_path / "q.jsonl"), sidecar_path(loud))
     leader, follower = pty.openpty()
     subprocess.run(
-        [*command, str(tmp_path / "loud.jsonl")],
+        [*command, str(loud)],
         stdout=subprocess.DEVNULL,
         stderr=follower,
         check=True,
@@ -313,8 +326,8 @@ def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tm
     shown = os.read(leader, 1 << 16).decode(errors="replace")
     os.close(leader)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    for lam in ("0.00", "1of3"):
-        assert re.search(line.format(lam), text), text
+    assert re.search(line.replace("40 answers", "10 answers").format("0.00"), text), text
+    assert re.search(line.format("1of3"), text), text
     assert re.search(r"λ 1of3  accuracy [\d.]+%  [\d,]+ tokens/s +━+╸?━* +[4-8]\d/80 ", text), text
     assert "80/80" in text
 

@@ -11,6 +11,7 @@ from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.difference import DifferenceReport, Survival
 from dami_merge.connectivity.path import PathReport, Point, Step
 from dami_merge.connectivity.report import CellReport, GroupReport, LmcReport
+from dami_merge.connectivity.sample import SampleReport
 from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 
@@ -129,8 +130,8 @@ def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: LmcRe
 def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: LmcReport) -> None:
     (step,) = next_steps(_layered(report, [FAR, FAR, *[CLOSE] * 6]))
     assert step.startswith("look at L0, L1: ")
-    assert next_steps(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 5])) == (
-        "do not interpolate: 3 of 8 layers point elsewhere, as in models of different bases",
+    assert next_steps(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 6])) == (
+        "do not interpolate: 3 of 9 layers point elsewhere, as in models of different bases",
     )
 
 
@@ -175,3 +176,28 @@ def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -
 
 def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
     assert not any("build the grid" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))
+
+
+def test_a_loss_that_turns_back_answers_the_last_question_alone(report: LmcReport) -> None:
+    found = answers(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4))
+    assert [answer.holds for answer in found] == [True, True, True, False]
+
+
+def _sampled(report: LmcReport, read: int) -> LmcReport:
+    return replace(report, sample=SampleReport(0.05, 0, 0.95, read, 1000, 0.98, 0.995, ()))
+
+
+def test_a_sample_is_told_with_its_bounds_and_sent_on_to_all_of_it(report: LmcReport) -> None:
+    sampled = _sampled(report, 50)
+    assert answers(sampled, None)[0].fact.endswith(" by a sample; 0.980000 to 0.995000 at 95%")
+    assert next_steps(sampled)[0] == ("read all of it before you build: a sample can miss a few broken rows")
+    assert next_steps(_sampled(report, 1000)) == next_steps(report)
+
+
+def test_a_sample_that_leaves_it_open_says_unclear_and_asks_for_a_larger_one(report: LmcReport) -> None:
+    undecided = replace(_sampled(report, 50), verdict="undecided")
+    first = answers(undecided, None)[0]
+    assert (first.said, first.holds) == ("unclear", None)
+    assert next_steps(undecided) == (
+        "take a larger sample, or read all of it: what was read fits more than one verdict",
+    )

@@ -129,6 +129,12 @@ def test_a_cheaper_lambda_that_is_as_accurate_as_thinking_is_told_with_its_inter
     )
 
 
+def test_one_answer_less_of_twenty_is_not_clearly_lower() -> None:
+    said = _of_answers(_answers({"0": (4, 5), "1/2": (17, 60), "1": (18, 100)}))
+    assert said[1].startswith("λ = 0.50 takes 40% fewer tokens than Thinking")
+    assert said[1].endswith(": -5.0 points, 95% interval -15.0 to +0.0.")
+
+
 @pytest.mark.parametrize(
     "cells",
     [

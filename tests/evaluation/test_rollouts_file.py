@@ -1,6 +1,8 @@
 """A rollouts file loses, doubles and mixes nothing."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -183,8 +185,6 @@ def test_a_full_disk_is_said_and_the_lines_before_are_whole(tmp_path: Path) -> N
     path = tmp_path / "r.jsonl"
     with open_rollouts(path, SETTINGS, QUESTIONS) as file:
         file.append(_row("q000"))
-        import os
-
         full = os.open("/dev/full", os.O_WRONLY)
         whole, file._descriptor = file._descriptor, full
         try:
@@ -235,3 +235,22 @@ def test_half_a_line_alone_is_cut_off(tmp_path: Path) -> None:
     assert read_rollouts(path) == ()
     assert _filled(path, _row("q001")).count(b"\n") == 1
     assert read_rollouts(path) == (_row("q001"),)
+
+
+def test_a_digest_goes_by_what_the_settings_say_and_not_by_their_order() -> None:
+    there = {"kind": "hf", "weights": "w"}
+    back = dict(reversed(there.items()))
+    assert list(back) != list(there)
+    digests = {settings_of(each, "default", SamplingSettings()).digest() for each in (there, back)}
+    assert len(digests) == 1
+    assert re.fullmatch("[0-9a-f]{16}", digests.pop())
+
+
+def test_a_line_that_the_system_takes_in_parts_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "r.jsonl", os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    _filled(path, _row("q000"), _row("q001"))
+    monkeypatch.undo()
+    assert read_rollouts(path) == (_row("q000"), _row("q001"))

@@ -1,5 +1,7 @@
 """A sweep over sums: complete, resumable, graded."""
 
+import os
+import random
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dami_merge.errors import DamiMergeError
+from dami_merge.evaluation import sweep as sweeping
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
 from dami_merge.evaluation.grading import Grader
 from dami_merge.evaluation.rollout import Rollout
@@ -122,9 +125,15 @@ def test_the_answer_after_the_block_counts_and_a_cut_one_never(
     assert row.correct is correct
 
 
-def test_a_cut_answer_costs_the_cap(tmp_path: Path) -> None:
+def test_of_an_answer_that_was_cut_in_its_block_nothing_is_graded() -> None:
+    assert _graded("so it is 5", "length", prefilled=True).answer is None
+    assert _graded("so it is 5", prefilled=True).answer == "so it is 5"
+
+
+def test_a_cut_answer_costs_the_cap() -> None:
     assert _graded("5", "length", tokens=24).tokens == SAMPLING.max_tokens
     assert _graded("5", tokens=7).tokens == 7
+    assert _graded("5").seconds == 0.25
 
 
 class Silent(Calculator):
@@ -141,3 +150,43 @@ def test_a_backend_that_leaves_a_request_unanswered_is_an_error_and_loses_nothin
     with pytest.raises(DamiMergeError, match=r"left 1 of 12 requests at λ = 0\.00 unanswered"):
         _swept(path, Silent())
     assert len(read_rollouts(path)) == 11
+
+
+class Short(Calculator):
+    """Is cut at half of the cap, as a server with a limit of its own does."""
+
+    def _answer(self, chance: random.Random, lam: float, right: str, cap: int) -> Generation:
+        return Generation(right, cap // 2, "length", 0.001)
+
+
+def test_progress_tells_what_was_generated_and_the_file_what_it_costs(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    told = _swept(path, Short(), lambdas=LAMBDAS[:1])
+    seconds = [each.seconds for each in told]
+    assert seconds[0] == 0 < seconds[1] < seconds[-1]
+    assert told[-1].tokens == 12 * (SAMPLING.max_tokens // 2)
+    assert {row.tokens for row in read_rollouts(path)} == {SAMPLING.max_tokens}
+
+
+@pytest.mark.parametrize(("every_s", "times"), [(-1.0, 36), (1e9, 0)])
+def test_lines_are_made_durable_as_often_as_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_s: float, times: int
+) -> None:
+    fsync = os.fsync
+    synced: list[int] = []
+    monkeypatch.setattr(sweeping, "DURABLE_EVERY_S", every_s)
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    path = tmp_path / "r.jsonl"
+    with (
+        Grader() as grader,
+        open_rollouts(path, settings_of({"kind": "calculator"}, "default", SAMPLING), sums(6)) as file,
+    ):
+        before = len(synced)
+        sweep(sums(6), LAMBDAS, Calculator(), SAMPLING, grader, file)
+        assert len(synced) - before == times
+    assert len(synced) == before + times + 1  # and once at the end

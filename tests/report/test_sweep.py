@@ -288,13 +288,14 @@ def test_the_tables_and_settings_say_what_the_summary_says(
 
 
 def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
-    states: list[Thinking] = ["closed", "closed", "wrong-tag", "unclosed", "none", "none", "none"]
+    states: list[Thinking] = ["closed", "closed", "closed", "wrong-tag", "wrong-tag", "unclosed"]
+    states += ["none"] * 4
     rows = [rollout(f"q{number}", "1/3", thinking=state) for number, state in enumerate(states)]
     values = _named(sweep_figures(summarise(rows, seed=0, resamples=10)), "thinking").spec["data"]
     assert isinstance(values, dict)
-    assert [(value["λ"], value["state"], round(value["share"] * 7)) for value in values["values"]] == [
-        ("1of3", "closed", 2),
-        ("1of3", "closed by another tag", 1),
+    assert [(value["λ"], value["state"], round(value["share"] * 10)) for value in values["values"]] == [
+        ("1of3", "closed", 3),
+        ("1of3", "closed by another tag", 2),
         ("1of3", "left open", 1),
-        ("1of3", "no thinking block", 3),
+        ("1of3", "no thinking block", 4),
     ]

@@ -1,0 +1,98 @@
+"""What check-lmc prints and gives as JSON of reports that are made for the purpose."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from dami_merge import check_lmc
+from dami_merge.cli.lmc_value import lmc_value
+from dami_merge.cli.lmc_view import show_lmc
+from dami_merge.connectivity.path import PathReport, Point, Step
+from dami_merge.connectivity.report import LmcReport
+from tests.checkpoints import near, random_tensors, write_checkpoint
+
+LAMBDAS = Fraction(0), Fraction(1, 3), Fraction(1)
+PATH = PathReport(
+    texts=3,
+    tokens=30,
+    points=tuple(Point(lam, loss) for lam, loss in zip(LAMBDAS, (2.0, 2.01, 1.0), strict=True)),
+    steps=(
+        Step(LAMBDAS[0], LAMBDAS[1], (0.99, 0.97), (0.98, 0.96)),
+        Step(LAMBDAS[1], LAMBDAS[2], (0.95, 0.99), (0.94, 0.98)),
+    ),
+    barrier=0.51,
+    barrier_above_line=0.01,
+    barrier_lam=LAMBDAS[1],
+)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> LmcReport:
+    tensors = random_tensors(seed=0)
+    sides = (write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors)))
+    return check_lmc(*map(str, sides))
+
+
+def _shown(
+    capsys: pytest.CaptureFixture[str], report: LmcReport, path: PathReport | None = None
+) -> list[str]:
+    show_lmc(report, path, None, heat=False, tensors=False, diff=False)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("cosine", "mark"),
+    [(1.0, "·"), (0.9999, "·"), (0.9998, "░"), (0.999, "░"), (0.9989, "▒"), (0.99, "▒"), (0.9899, "▓"),
+     (0.95, "▓"), (0.9499, "█"), (-1.0, "█")],
+)  # fmt: skip
+def test_a_layer_has_the_character_of_its_cosine(
+    capsys: pytest.CaptureFixture[str], report: LmcReport, cosine: float, mark: str
+) -> None:
+    first, *others = (layer for layer in report.layers if layer.matrices)
+    assert first.matrices is not None
+    layer = replace(first, matrices=replace(first.matrices, cosine=cosine))
+    lines = _shown(capsys, replace(report, layers=(layer, replace(others[0], matrices=None))))
+    (strip,) = (line for line in lines if line.startswith("layers  "))
+    assert strip.split()[1] == mark
+
+
+def test_a_point_of_the_path_shows_the_layer_that_moved_most(
+    capsys: pytest.CaptureFixture[str], report: LmcReport
+) -> None:
+    lines = [line.split() for line in _shown(capsys, report, PATH)]
+    assert ["0.00", "2.0000"] in lines
+    assert ["1of3", "2.0100", "0.970000", "0.960000"] in lines
+    assert ["1.00", "1.0000", "0.950000", "0.940000"] in lines
+
+
+def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], report: LmcReport) -> None:
+    lines = _shown(capsys, replace(report, notes=("[a] harmless :warning:",), identical_tensors=2))
+    assert "note: [a] harmless :warning:" in lines
+    assert f"2 of {len(report.tensors)} tensors are equal in both" in lines
+    assert not any("equal in both" in line for line in _shown(capsys, report))
+
+
+def test_the_json_of_a_path_has_every_number_of_it(report: LmcReport) -> None:
+    assert (PATH.same_basin, PATH.smooth, PATH.monotone) == (True, True, False)
+    assert lmc_value(report, PATH, None)["path"] == {
+        "texts": 3,
+        "tokens": 30,
+        "points": [
+            {"lambda": "0/1", "loss": 2.0},
+            {"lambda": "1/3", "loss": 2.01},
+            {"lambda": "1/1", "loss": 1.0},
+        ],
+        "steps": [
+            {"from": "0/1", "to": "1/3", "cosine": [0.99, 0.97], "cka": [0.98, 0.96]},
+            {"from": "1/3", "to": "1/1", "cosine": [0.95, 0.99], "cka": [0.94, 0.98]},
+        ],
+        "barrier": 0.51,
+        "barrier_above_line": 0.01,
+        "barrier_lambda": "1/3",
+        "abruptness": PATH.abruptness,
+        "same_basin": True,
+        "smooth": True,
+        "monotone": False,
+    }

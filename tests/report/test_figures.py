@@ -1,0 +1,174 @@
+"""The values that figures draw, without a browser: right numbers under right names."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dami_merge import check_lmc
+from dami_merge.connectivity.difference import DifferenceReport, Spectrum
+from dami_merge.connectivity.path import PathReport, Point, Step
+from dami_merge.connectivity.report import LmcReport
+from dami_merge.evaluation.summary import SweepReport, summarise
+from dami_merge.report.lmc_figures import lmc_figures
+from dami_merge.report.page import Figure
+from dami_merge.report.sweep_figures import sweep_figures
+from tests.checkpoints import near, random_tensors, write_checkpoint
+from tests.evaluation.simulated import rollout
+
+Values = list[dict[str, Any]]
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> LmcReport:
+    tensors = random_tensors(seed=0)
+    sides = (write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors)))
+    return check_lmc(*map(str, sides))
+
+
+def _values(figures: tuple[Figure, ...], name: str) -> list[Values]:
+    """Of every layer of a figure, in the order in which they are drawn."""
+    (found,) = (each for each in figures if each.name == name)
+    return _of(found.spec)
+
+
+def _of(spec: Mapping[str, Any]) -> list[Values]:
+    own = [spec["data"]["values"]] if "data" in spec else []
+    return own + [values for layer in spec.get("layer", ()) for values in _of(layer)]
+
+
+@pytest.mark.parametrize(
+    ("cosine", "band"),
+    [
+        (-1.0, "below 0.95"), (0.9499, "below 0.95"), (0.95, "0.95 to 0.99"), (0.99, "0.99 to 0.999"),
+        (0.9989, "0.99 to 0.999"), (0.999, "0.999 to 0.9999"), (0.9999, "0.9999 and above"),
+        (1.0, "0.9999 and above"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_in_the_band_of_its_cosine_and_a_limit_belongs_to_the_closer_one(
+    report: LmcReport, cosine: float, band: str
+) -> None:
+    first = report.cells[0]
+    cell = replace(first, similarity=replace(first.similarity, cosine=cosine))
+    (values,) = _values(lmc_figures(replace(report, cells=(cell,)), None, None), "heat")
+    assert [(value["layer"], value["module"], value["band"]) for value in values] == [
+        (cell.layer, cell.module, band)
+    ]
+
+
+def test_a_tensor_is_drawn_by_how_far_apart_it_is_and_equal_ones_at_the_floor(report: LmcReport) -> None:
+    far, same, *others = report.tensors
+    same = replace(same, similarity=replace(same.similarity, cosine=1.0))
+    far = replace(far, similarity=replace(far.similarity, cosine=0.25))
+    (values,) = _values(
+        lmc_figures(replace(report, tensors=(same, *others, far)), None, None), "distribution"
+    )
+    assert (values[0]["tensor"], values[0]["apart"]) == (far.name, 0.75)
+    assert (values[-1]["tensor"], values[-1]["apart"]) == (same.name, 1e-8)
+    kinds = {tensor.name: "matrix" if tensor.matrix else "norm or bias" for tensor in report.tensors}
+    assert {value["tensor"]: value["is"] for value in values} == kinds
+    assert set(kinds.values()) == {"matrix", "norm or bias"}
+
+
+def test_a_layer_whose_change_has_no_size_is_left_out(report: LmcReport) -> None:
+    first, second, *others = report.layers
+    assert first.matrices is not None
+    infinite = replace(first, matrices=replace(first.matrices, relative_distance=float("inf")))
+    layers = (infinite, replace(second, matrices=None), *others)
+    (values,) = _values(lmc_figures(replace(report, layers=layers), None, None), "change")
+    assert [value["layer"] for value in values] == [each.name for each in others if each.matrices]
+    names = [each.name for each in lmc_figures(replace(report, layers=(infinite,)), None, None)]
+    assert names == ["heat", "distribution"]
+
+
+def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(report: LmcReport) -> None:
+    lambdas = (Fraction(0), Fraction(1, 3), Fraction(1))
+    path = PathReport(
+        1,
+        9,
+        tuple(Point(lam, loss) for lam, loss in zip(lambdas, (2.0, 5.0, 1.0), strict=True)),
+        (
+            Step(lambdas[0], lambdas[1], (1.0, 0.75), (1.0, 0.5)),
+            Step(lambdas[1], lambdas[2], (1.5, 0.5), (1.0, 0.25)),
+        ),
+        3.5,
+        3.33,
+        lambdas[1],
+    )
+    figures = lmc_figures(report, path, None)
+    values = _values(figures, "loss")[0]
+    measured = [(value["λ"], value["loss"]) for value in values if value["curve"] == "measured"]
+    line = [value["loss"] for value in values if value["curve"] != "measured"]
+    assert measured == [(0.0, 2.0), (pytest.approx(1 / 3), 5.0), (1.0, 1.0)]
+    assert line == pytest.approx([2.0, 5 / 3, 1.0])
+    (steps,) = _values(figures, "steps")
+    assert [(value["step"], value["layer"], value["moved"], value["CKA"]) for value in steps] == [
+        ("0.00 to 1of3", "embeddings", 0.0, 1.0),
+        ("0.00 to 1of3", "after layer 0", 0.25, 0.5),
+        ("1of3 to 1.00", "embeddings", 0.0, 1.0),
+        ("1of3 to 1.00", "after layer 0", 0.5, 0.25),
+    ]
+
+
+def test_a_spectrum_is_drawn_as_parts_that_add_up(report: LmcReport) -> None:
+    spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), (0.25, 0.5, 1.0))
+    (values,) = _values(
+        lmc_figures(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,))), "spectrum"
+    )
+    assert [(value["tensor"], value["directions"], value["share"], value["sum"]) for value in values] == [
+        ("layers.0.up", "first 1", 0.25, 0.25),
+        ("layers.0.up", "first 4", 0.25, 0.5),
+        ("layers.0.up", "first 16", 0.5, 1.0),
+    ]
+
+
+@pytest.fixture
+def swept() -> SweepReport:
+    """λ, right of ten, tokens of some and of the others; 1/3 is on the frontier and below the hull."""
+    cells = (("0", 2, 10, 12), ("1/3", 4, 60, 80), ("2/3", 3, 90, 95), ("1", 9, 100, 140))
+    return summarise(
+        [
+            rollout(f"q{n}", lam, correct=n < right, tokens=many if n % 3 else few)
+            for lam, right, few, many in cells
+            for n in range(10)
+        ],
+        seed=0,
+        resamples=50,
+        loss=0.3,
+    )
+
+
+def test_the_frontier_names_what_is_beaten_what_is_served_and_joins_only_the_best(swept: SweepReport) -> None:
+    figures = sweep_figures(swept)
+    assert [each.name for each in figures] == ["frontier", "accuracy", "tokens", "thinking"]
+    hull, front, dots, names = _values(figures, "frontier")
+    assert [value["λ"] for value in front] == ["0.00", "1of3", "1.00"]
+    assert [value["λ"] for value in hull] == ["0.00", "1.00"]
+    assert dots == names
+    assert [(value["λ"], value["is"], value["beaten by"], value["worth serving"]) for value in dots] == [
+        ("0.00", "on the frontier", "none", "yes"),
+        ("1of3", "on the frontier", "none", "no"),
+        ("2of3", "dominated", "1of3", "no"),
+        ("1.00", "on the frontier", "none", "yes"),
+    ]
+
+
+def test_curves_have_the_means_the_medians_and_the_intervals_of_the_rows(swept: SweepReport) -> None:
+    figures = sweep_figures(swept)
+    (band, *_), curve = _values(figures, "accuracy"), swept.overall.rows
+    for value, row in zip(band, curve, strict=True):
+        assert (value["λ"], value["accuracy"]) == (float(row.lam), row.accuracy)
+        assert (value["low"], value["high"]) == (row.accuracy_interval.low, row.accuracy_interval.high)
+        assert row.tokens_interval is not None
+        assert (value["fewest"], value["most"]) == (row.tokens_interval.low, row.tokens_interval.high)
+        assert (value["tokens"], value["median"]) == (row.tokens, row.median_tokens)
+        assert row.tokens != row.median_tokens
+
+
+def test_a_single_question_has_no_band_of_tokens() -> None:
+    figures = sweep_figures(summarise([rollout("q", "1/3", tokens=7)], seed=0, resamples=5))
+    (value,) = _values(figures, "tokens")[0]
+    assert (value["fewest"], value["tokens"], value["most"]) == (7, 7, 7)
