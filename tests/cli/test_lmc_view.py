@@ -67,6 +67,25 @@ def test_a_point_of_the_path_shows_the_layer_that_moved_most(
     assert ["1.00", "1.0000", "0.950000", "0.940000"] in lines
 
 
+def test_a_row_has_its_numbers_in_the_order_of_the_heading(
+    capsys: pytest.CaptureFixture[str], report: LmcReport
+) -> None:
+    lines = _shown(capsys, report)
+    assert lines[0].split("  ")[0] == "layer"
+    heading = " ".join(lines[0].split())
+    assert heading == "layer cosine distance norm ratio same sign identical vectors' cosine"
+    matrices, vectors = report.overall.matrices, report.overall.vectors
+    assert matrices is not None
+    assert vectors is not None
+    (row,) = (line.split()[1:] for line in lines if line.startswith("all "))
+    assert [float(cell.rstrip("%")) for cell in row] == pytest.approx(
+        [matrices.cosine, matrices.relative_distance, matrices.norm_ratio, 100 * matrices.sign_agreement,
+         100 * matrices.identical, vectors.cosine],
+        rel=1e-3, abs=0.051,
+    )  # fmt: skip
+    assert abs(matrices.relative_distance - matrices.norm_ratio) > 0.5
+
+
 def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], report: LmcReport) -> None:
     lines = _shown(capsys, replace(report, notes=("[a] harmless :warning:",), identical_tensors=2))
     assert "note: [a] harmless :warning:" in lines

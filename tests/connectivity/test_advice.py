@@ -159,25 +159,6 @@ def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: L
     )
 
 
-def test_one_model_twice_is_not_sent_on_to_a_grid(report: LmcReport) -> None:
-    same = replace(report, identical_tensors=len(report.tensors))
-    assert len(next_steps(same, GOOD)) == 1
-    assert "these are one model" in next_steps(same, GOOD)[0]
-
-
-def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -> None:
-    found = answers(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2))
-    assert (
-        found[1].fact == "the loss rises 0.000 nats above the line between the ends (0.300 above their mean)"
-    )
-    assert found[1].holds is True
-    assert [answer.said for answer in found] == ["yes"] * 4
-
-
-def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
-    assert not any("build the grid" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))
-
-
 def test_a_loss_that_turns_back_answers_the_last_question_alone(report: LmcReport) -> None:
     found = answers(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4))
     assert [answer.holds for answer in found] == [True, True, True, False]
@@ -201,3 +182,22 @@ def test_a_sample_that_leaves_it_open_says_unclear_and_asks_for_a_larger_one(rep
     assert next_steps(undecided) == (
         "take a larger sample, or read all of it: what was read fits more than one verdict",
     )
+
+
+def test_one_model_twice_is_not_sent_on_to_a_grid(report: LmcReport) -> None:
+    same = replace(report, identical_tensors=len(report.tensors))
+    assert len(next_steps(same, GOOD)) == 1
+    assert "these are one model" in next_steps(same, GOOD)[0]
+
+
+def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -> None:
+    found = answers(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2))
+    assert (
+        found[1].fact == "the loss rises 0.000 nats above the line between the ends (0.300 above their mean)"
+    )
+    assert found[1].holds is True
+    assert [answer.said for answer in found] == ["yes"] * 4
+
+
+def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
+    assert not any("build the grid" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))

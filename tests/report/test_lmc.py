@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dami_merge import check_lmc
+from dami_merge.checkpoint.differences import ConfigDifference
 from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_both
-from dami_merge.connectivity.difference import DifferenceReport, examine_difference
+from dami_merge.connectivity.difference import DifferenceReport, Survival, examine_difference
 from dami_merge.connectivity.path import PathReport, Point, Step, walk_pair
 from dami_merge.connectivity.report import LmcReport
 from dami_merge.connectivity.sample import SampleReport
@@ -246,3 +247,18 @@ def test_a_pinned_model_is_named_with_its_commit_and_the_refusals_with_their_way
     assert 'rope_theta differs <span class="faint">(vouch for it)</span>' in page
     assert "<li>other</li>" in page
     assert "2 integer tensors were not compared." in page
+
+
+def test_differences_stand_side_by_side_and_only_those_that_matter_are_red(found: Found) -> None:
+    fields = (
+        ConfigDifference("rope_theta", "1.0", "2.0", neutral=False, consequence="matters"),
+        ConfigDifference("dtype", "a", "b", neutral=True, consequence="does not"),
+    )
+    report = replace(found[0], differences=replace(found[0].differences, config=fields))
+    survival = (Survival(Fraction(1, 10), 0.75, 0.25),)
+    page = " ".join(lmc_page(report, None, replace(found[2], survival=survival)).split())
+    for field, cells, red in ((fields[0], ("1.0", "2.0"), ' class="bad"'), (fields[1], ("a", "b"), "")):
+        left, right = (f'<td class="name">{cell}</td>' for cell in cells)
+        row = f'<td class="name">{field.field}</td>{left} {right} <td{red}>{field.consequence}</td>'
+        assert row in page
+    assert "At λ = 0.10 rounding to the stored dtype keeps 75.0% of the difference and adds 25.0% of" in page

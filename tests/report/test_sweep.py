@@ -299,3 +299,18 @@ def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
         ("1of3", "left open", 1),
         ("1of3", "no thinking block", 4),
     ]
+
+
+def test_an_answer_is_shown_with_its_grade_its_block_and_whether_it_was_cut(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    rows = [
+        rollout("q000", "0", correct=False, thinking="none", tokens=5),
+        rollout("q000", "1/2", correct=False, thinking="unclosed", finish="length", tokens=1234),
+        rollout("q000", "1", thinking="closed", tokens=60),
+    ]
+    answers = _opened(reader, rows, swept, tmp_path).page.locator(".answer")
+    words = [" ".join(each.split()) for each in answers.locator("p").all_inner_texts()]
+    assert words == ["5 tokens", "1,234 tokens, cut, block unclosed", "60 tokens, block closed"]
+    marks = answers.locator("h4 span").evaluate_all("all => all.map(e => [e.className, e.innerText])")
+    assert marks == [["bad", "wrong"], ["bad", "wrong"], ["good", "right"]]
