@@ -42,6 +42,7 @@ def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
                 "tensor": each.tensor,
                 "module": each.module,
                 "shape": list(each.shape),
+                "rows": each.rows,
                 "energy": {
                     str(rank): share for rank, share in zip(difference.ranks, each.energy, strict=True)
                 },

@@ -22,11 +22,14 @@ from dami_merge.tensors.stream import Read, Reader
 LAMBDAS = (Fraction(1, 10), Fraction(1, 2))
 RANKS = (1, 4, 16)
 
-_SAMPLE_ELEMENTS = 1 << 16
+_SAMPLED_ELEMENTS, _LEAST_OF_A_MATRIX = 1 << 22, 1 << 12
+
+_SPECTRUM_ELEMENTS = 1 << 22
+"""Of a larger matrix a block of rows: they lie in the same directions, and it is read in no time."""
+
 _READS = 16
 """At once: what is on the Hub is mostly waited for."""
 
-_LARGEST_MATRIX = 1 << 26
 _OVERSAMPLED, _ITERATIONS = 8, 2
 
 
@@ -53,13 +56,16 @@ class Spectrum:
         tensor: Name.
         module: Kind, such as `self_attn.q_proj`.
         shape: Of the matrix.
-        energy: For each of the report's ranks, the share of ‖difference‖² in so many directions; what chance
-            gives for a difference without structure is about rank · (√rows + √columns)² / (rows · columns).
+        rows: That were looked at, from its middle: all of a matrix up to 2^22 elements.
+        energy: For each of the report's ranks, the share of their ‖difference‖² in so many directions; what
+            chance gives for a difference without structure is about rank · (√rows + √columns)² / (rows ·
+            columns).
     """
 
     tensor: str
     module: str
     shape: tuple[int, ...]
+    rows: int
     energy: tuple[float, ...]
 
 
@@ -68,10 +74,11 @@ class DifferenceReport:
     """What the sample showed.
 
     Attributes:
-        sampled_elements: Elements that `survival` is about, up to 65,536 of every float matrix.
+        sampled_elements: Elements that `survival` is about: from the middle of every float matrix, 2^22 in
+            all or 4,096 of each.
         survival: For each of `LAMBDAS`; empty where no sampled element differs.
         ranks: Numbers of singular directions that `spectra` tells the energy of, ascending.
-        spectra: One matrix of each kind, from the middle of the model; none above 2^26 elements.
+        spectra: One matrix of each kind, from the middle of the model.
     """
 
     sampled_elements: int
@@ -91,7 +98,7 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
         InputRefused: A source changed since its header was read.
         HubError: The Hub could not be read to the end.
 
-    Peak memory: four float32 copies of the largest matrix that is looked at (1 GiB at most).
+    Peak memory: some 100 MB.
     """
     sides = _Side(instruct), _Side(thinking)
     matrices = sorted(
@@ -99,10 +106,12 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
         key=lambda info: natural_key(info.name),
     )
     moved = {lam: torch.zeros(3, dtype=torch.float64) for lam in LAMBDAS}
+    most = max(_LEAST_OF_A_MATRIX, _SAMPLED_ELEMENTS // max(len(matrices), 1))
     sampled = 0
     with sides[0].reader, sides[1].reader, ThreadPoolExecutor(_READS) as pool:
         for start in range(0, len(matrices), _READS):
-            for left, right in pool.map(lambda info: _middle(sides, info), matrices[start : start + _READS]):
+            some = matrices[start : start + _READS]
+            for left, right in pool.map(lambda info: _middle(sides, info, most), some):
                 sampled += len(left)
                 moved = {lam: total + _moved(left, right, lam) for lam, total in moved.items()}
         spectra = tuple(_spectrum(info, sides) for info in _one_of_each_kind(matrices))
@@ -129,8 +138,8 @@ class _Side:
         return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[info.dtype], count=count)
 
 
-def _middle(sides: tuple[_Side, _Side], info: TensorInfo) -> tuple[Tensor, Tensor]:
-    count = min(info.elements, _SAMPLE_ELEMENTS)
+def _middle(sides: tuple[_Side, _Side], info: TensorInfo, most: int) -> tuple[Tensor, Tensor]:
+    count = min(info.elements, most)
     left, right = (side.read(info.name, (info.elements - count) // 2, count) for side in sides)
     return left, right
 
@@ -147,19 +156,23 @@ def _moved(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:
 def _one_of_each_kind(matrices: Sequence[TensorInfo]) -> list[TensorInfo]:
     kinds: dict[str, list[TensorInfo]] = {}
     for info in matrices:
-        if len(info.shape) == 2 and info.elements <= _LARGEST_MATRIX:
+        if len(info.shape) == 2:
             kinds.setdefault(layer_and_module(info.name)[1], []).append(info)
     return [kinds[kind][len(kinds[kind]) // 2] for kind in sorted(kinds)]
 
 
 def _spectrum(info: TensorInfo, sides: "tuple[_Side, _Side]") -> Spectrum:
-    left, right = (side.read(info.name, 0, info.elements).float() for side in sides)
-    values = largest_singular_values((right - left).reshape(info.shape), max(RANKS))
-    energy = float((right - left).double().square().sum())
+    height, width = info.shape
+    rows = min(height, max(1, _SPECTRUM_ELEMENTS // width))
+    first = (height - rows) // 2
+    left, right = (side.read(info.name, first * width, rows * width).float() for side in sides)
+    moved = (right - left).reshape(rows, width)
+    values = largest_singular_values(moved, max(RANKS))
+    energy = float(moved.double().square().sum())
     shares = tuple(
         min(float(values[:rank].double().square().sum()) / energy, 1.0) if energy else 0.0 for rank in RANKS
     )
-    return Spectrum(info.name, layer_and_module(info.name)[1], info.shape, shares)
+    return Spectrum(info.name, layer_and_module(info.name)[1], info.shape, rows, shares)
 
 
 def largest_singular_values(matrix: Tensor, count: int) -> Tensor:

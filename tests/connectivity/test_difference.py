@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.source import open_both
+from dami_merge.connectivity import difference
 from dami_merge.connectivity.difference import (
     LAMBDAS,
     RANKS,
@@ -51,6 +52,7 @@ def test_a_difference_of_four_directions_is_found_to_be_one(tmp_path: Path) -> N
     report = examined(tmp_path, {NAME: left}, {NAME: left + step})
     (spectrum,) = report.spectra
     assert (spectrum.tensor, spectrum.module, spectrum.shape) == (NAME, "mlp.up_proj", (120, 80))
+    assert spectrum.rows == 120
     shares = dict(zip(RANKS, spectrum.energy, strict=True))
     assert shares[1] < 0.9
     assert shares[4] == pytest.approx(1, abs=1e-4)
@@ -62,6 +64,29 @@ def test_a_difference_without_structure_has_the_energy_of_chance(tmp_path: Path)
     report = examined(tmp_path, {NAME: left}, {NAME: left + 0.01 * normal(7, 400, 300)})
     chance = (math.sqrt(400) + math.sqrt(300)) ** 2 / (400 * 300)
     assert report.spectra[0].energy[0] == pytest.approx(chance, rel=0.15)
+
+
+def test_of_a_larger_matrix_rows_of_the_middle_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(difference, "_SPECTRUM_ELEMENTS", 50 * 80)
+    left = normal(3, 120, 80)
+    step = normal(4, 120, 80)
+    step[35:85] = normal(5, 50, 1) @ normal(6, 1, 80)
+    (spectrum,) = examined(tmp_path, {NAME: left}, {NAME: left + step}).spectra
+    assert (spectrum.shape, spectrum.rows) == ((120, 80), 50)
+    assert spectrum.energy[0] == pytest.approx(1, abs=1e-4)
+
+
+def test_all_matrices_share_one_budget_of_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(difference, "_SAMPLED_ELEMENTS", 600)
+    monkeypatch.setattr(difference, "_LEAST_OF_A_MATRIX", 100)
+    names = [f"model.layers.{n}.mlp.up_proj.weight" for n in range(3)]
+    left = {name: normal(8, 40, 30) for name in names}
+    right = {name: tensor + 0.1 for name, tensor in left.items()}
+    assert examined(tmp_path / "three", left, right).sampled_elements == 3 * 200
+    monkeypatch.setattr(difference, "_SAMPLED_ELEMENTS", 30)
+    assert examined(tmp_path / "least", left, right).sampled_elements == 3 * 100
 
 
 def test_one_matrix_of_each_kind_is_taken_from_the_middle(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
 
 
 def test_a_spectrum_is_drawn_as_parts_that_add_up(report: LmcReport) -> None:
-    spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), (0.25, 0.5, 1.0))
+    spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), 8, (0.25, 0.5, 1.0))
     (values,) = _values(
         lmc_figures(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,))), "spectrum"
     )
