@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import msgspec
-
 from dami_merge.backends.models import member_of
 from dami_merge.errors import UsageError
-from dami_merge.files import digest_bytes
-from dami_merge.grid.manifest import Grid, read_grid
+from dami_merge.grid.manifest import Grid, read_grid, weights_digest
 from dami_merge.lambdas import folder_name, label
 
 _OF_ANY_LAMBDA = ("lambda", "name")
@@ -83,9 +80,7 @@ class Endpoints:
         """Model names as a template, and the weights of the grid by digest; no address, and no folder."""
         described = {"backend": "openai", "model": self._model}
         if self._grid is not None:
-            grid = self._grid
-            tensors = [grid.name, grid.instruct.tensors, grid.thinking.tensors, grid.recipe.dtype]
-            described["weights"] = digest_bytes(msgspec.json.encode(tensors, order="sorted"))
+            described["weights"] = weights_digest(self._grid)
         return described
 
 

@@ -11,7 +11,7 @@ from dami_merge.checkpoint.folder import NOT_SIDECARS, Checkpoint, open_folder
 from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import digest_bytes, digest_file
-from dami_merge.grid.manifest import Grid, Member, read_grid
+from dami_merge.grid.manifest import Grid, Member, read_grid, weights_digest
 from dami_merge.lambdas import label
 from dami_merge.live.loading import load_checkpoint, load_live
 
@@ -81,11 +81,10 @@ class GridModels:
     def describe(self) -> dict[str, str]:
         """The parents' weights as grid.json digests them, and each donor's sidecars."""
         grid = self._grid
-        tensors = [grid.instruct.tensors, grid.thinking.tensors, grid.recipe.dtype]
         donors = {member.donor: member for member in grid.checkpoints}
         return {
             "backend": "hf",
-            "weights": digest_bytes(msgspec.json.encode(tensors, order="sorted")),
+            "weights": weights_digest(grid),
             "sidecars": _digest({side: _sidecars(member) for side, member in donors.items()}),
             "dtype": self._dtype or "stored",
         }

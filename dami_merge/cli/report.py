@@ -1,5 +1,6 @@
 """`dami-merge report`: a sweep as a page, and as figures for a paper."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from dami_merge.errors import UsageError
 if TYPE_CHECKING:
     from dami_merge.report.page import Figure
 
-KINDS = ("svg", "png")
+GRID_BACKENDS = ("hf", "openai")
+"""Those that describe the weights of a grid as grid.json does."""
 
 
 @click.command(short_help="Make a page of a sweep.")
@@ -76,8 +78,8 @@ def report(  # noqa: PLR0913 - click hands over one argument per option
     plotting()
     if figures is not None:
         _make_folder(figures)
-    title, origin = _origin(grid) if grid is not None else (rollouts.stem, {})
     rows, sidecar = read_rollouts(rollouts), read_sidecar(rollouts)
+    title, origin = (rollouts.stem, {}) if grid is None else _origin(grid, sidecar.settings.backend)
     only = None if lambdas is None else parse_lambdas(lambdas)
     found = summarise(rows, seed=seed, lambdas=only, loss=loss)
     kept = [row for row in rows if row.lam in found.lambdas]
@@ -91,11 +93,19 @@ def report(  # noqa: PLR0913 - click hands over one argument per option
         show_json(sweep_value(found))
 
 
-def _origin(folder: Path) -> tuple[str, dict[str, str]]:
-    """A title, and what a grid says of its parents."""
-    from dami_merge.grid.manifest import read_grid
+def _origin(folder: Path, backend: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """A title, and what a grid says of its parents; a grid that was not swept is refused.
+
+    A live pair has no grid.json to compare with.
+    """
+    from dami_merge.grid.manifest import read_grid, weights_digest
 
     grid = read_grid(folder)
+    swept = backend.get("weights") if backend.get("backend") in GRID_BACKENDS else None
+    if swept is not None and swept != weights_digest(grid):
+        raise UsageError(
+            f"the rollouts are of other weights than those of {folder}", hint="name the grid that was swept"
+        )
     sides = (("instruct", grid.instruct), ("thinking", grid.thinking))
     origin = {name: f"{side.id}@{side.revision}" if side.revision else side.id for name, side in sides}
     origin["tensors of the grid"] = grid.inventory.digest

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dami_merge.errors import GridUnreadable, LambdaError
-from dami_merge.files import write_durable
+from dami_merge.files import digest_bytes, write_durable
 from dami_merge.grid.recipe import Dtype, Sampling, Side
 from dami_merge.lambdas import folder_name, parse_lambda
 
@@ -132,6 +132,12 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     notes: list[str]
     allowed: list[str]
     checkpoints: Annotated[list[Member], msgspec.Meta(min_length=1)]
+
+
+def weights_digest(grid: Grid) -> str:
+    """Which weights its λ have: both parents' tensors and the dtype, whichever λ are built."""
+    made_of = [grid.instruct.tensors, grid.thinking.tensors, grid.recipe.dtype]
+    return digest_bytes(msgspec.json.Encoder(order="sorted").encode(made_of))
 
 
 def fraction_text(lam: Fraction) -> str:

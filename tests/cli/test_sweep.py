@@ -347,3 +347,19 @@ def test_a_recipe_says_what_to_sweep_and_flags_go_over_it(grid: Path, tmp_path: 
     assert {(row.fraction, row.sample) for row in read_rollouts(path)} == {("1/2", 0), ("1/2", 1)}
     assert len(read_sidecar(path).questions) == 3
     assert all(name.startswith("validation") for name in read_sidecar(path).questions)
+
+
+def test_a_report_refuses_a_grid_that_was_not_swept(
+    rollouts: Path, pair_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert run("grid", *pair_folders, "-o", tmp_path / "other", "--lambdas", "0,1").exit_code == 0
+    result = run("report", tmp_path / "other", "--rollouts", rollouts, "-o", tmp_path / "p.html")
+    assert result.exit_code == 2
+    assert f"of other weights than those of {tmp_path / 'other'}" in result.stderr
+    assert not (tmp_path / "p.html").exists()
+
+
+def test_a_report_takes_the_same_weights_at_other_lambdas(rollouts: Path, tmp_path: Path) -> None:
+    assert run("grid", "-o", tmp_path / "more", "--lambdas", "0,1/4,1").exit_code == 0
+    result = run("report", tmp_path / "more", "--rollouts", rollouts, "-o", tmp_path / "p.html")
+    assert result.exit_code == 0, result.stderr
