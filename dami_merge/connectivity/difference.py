@@ -98,7 +98,7 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
         InputRefused: A source changed since its header was read.
         HubError: The Hub could not be read to the end.
 
-    Peak memory: some 100 MB.
+    Peak memory: four float32 copies of 2^22 elements and one in float64 (0.1 GB).
     """
     sides = _Side(instruct), _Side(thinking)
     matrices = sorted(

@@ -23,7 +23,7 @@ from dami_merge.tensors.similarity import Sums
 from dami_merge.tensors.stream import Read, Reader
 
 REMOTE_READS = 16
-"""Threads that read from the Hub, a request each: its storage gives one connection some 30 MB/s."""
+"""Threads that read from the Hub, a request each: a thread mostly waits."""
 
 _BLOCK_ELEMENTS = 1 << 20
 _LOCAL_BATCH, _REMOTE_BATCH = 2 << 20, 8 << 20
