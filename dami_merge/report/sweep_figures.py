@@ -161,7 +161,7 @@ def _thinking(rows: "Sequence[Row]") -> Figure:
         alt.Chart(alt.Data(values=values))
         .mark_bar()
         .encode(
-            x=alt.X("λ:N", sort=None, axis=alt.Axis(labelAngle=0)),
+            x=alt.X("λ:N", sort=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y("share:Q", title="share of answers", axis=alt.Axis(format="%"), stack=True,
                     scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("state:N", scale=alt.Scale(domain=_STATES, range=_STATE_COLOURS),
