@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from huggingface_hub import constants
 from dami_merge.checkpoint import ranges
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.hub_server import Hub, running_hub
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
