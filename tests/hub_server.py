@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.quiet_server import QuietServer
 
 
 @dataclass
@@ -123,7 +123,7 @@ def running_hub() -> Iterator[Hub]:
     class Handler(_Handler):
         state = hub
 
-    servers = [_Server(("127.0.0.1", 0), Handler) for _ in range(2)]
+    servers = [QuietServer(("127.0.0.1", 0), Handler) for _ in range(2)]
     hub.endpoint = f"http://127.0.0.1:{servers[0].server_address[1]}"
     hub.storage = f"http://localhost:{servers[1].server_address[1]}"
     threads = [
@@ -138,13 +138,6 @@ def running_hub() -> Iterator[Hub]:
             server.shutdown()
             thread.join()
             server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no fault; any other one is shown."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ would depend on its neighbours. A server (`OpenAIBackend`) is the way to batch l
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -116,7 +116,7 @@ class HfBackend:
 
     def generate(
         self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
-    ) -> Iterator[tuple[Request, Generation]]:
+    ) -> Generator[tuple[Request, Generation], None, None]:
         """Answer every request, batch by batch, the longest prompts first.
 
         `seconds` is an equal share of its batch's wall time.

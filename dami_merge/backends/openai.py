@@ -9,7 +9,7 @@ itself with a concurrency of 1 only. vLLM takes what is not sent, such as a top_
 checkpoint's generation_config: start it with `--generation-config vllm`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from typing import Any
@@ -52,7 +52,7 @@ class OpenAIBackend:
 
     def generate(
         self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
-    ) -> Iterator[tuple[Request, Generation]]:
+    ) -> Generator[tuple[Request, Generation], None, None]:
         """Answer every request, each as soon as its reply is there.
 
         `seconds` is the wall time of a request, its retries included. The first request that fails for good

@@ -126,7 +126,7 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     """
     from dami_merge.evaluation.grading import Grader
     from dami_merge.evaluation.importers import read_questions
-    from dami_merge.evaluation.own_grader import load_check
+    from dami_merge.evaluation.own_grader import grader_name, load_check
     from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
     from dami_merge.evaluation.summary import summarise, sweep_value
     from dami_merge.evaluation.sweep import sweep as run
@@ -170,7 +170,9 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
         backend, notes = _in_process(models, wanted, sampling, device, dtype, batch_size)
         for note in notes:
             click.echo(f"note: {note}", err=True)
-    settings = settings_of(backend.describe(), told.grader or "default", sampling)
+    settings = settings_of(
+        backend.describe(), grader_name(told.grader) if told.grader else "default", sampling
+    )
     with Grader(check) as judge, open_rollouts(output, settings, asked) as file:
         if file.done:
             click.echo(f"going on with {output}: {file.done:,} answers are there", err=True)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
@@ -55,14 +54,6 @@ class MathJudge:
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "MathJudge":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process; another comparison would start it again."""

@@ -9,6 +9,7 @@ from types import ModuleType
 from dami_merge.errors import DamiMergeError, UsageError
 from dami_merge.evaluation.grading import Check
 from dami_merge.evaluation.question import Question
+from dami_merge.files import digest_bytes
 
 _FORM = "give module:function or file.py:function, called as function(question, answer_text) -> bool"
 
@@ -47,6 +48,21 @@ def load_check(spec: str) -> Check:
         return correct
 
     return check
+
+
+def grader_name(spec: str) -> str:
+    """What stands for a grader in the settings of a sweep: a file's with the digest of what is in it.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    path = Path(spec.rpartition(":")[0])
+    if path.suffix != ".py":
+        return spec
+    try:
+        return f"{spec}@{digest_bytes(path.read_bytes()).partition(':')[2][:16]}"
+    except OSError as error:
+        raise UsageError(f"{spec}: {error.strerror}", hint=_FORM) from error
 
 
 def _module(spec: str, place: str) -> ModuleType:

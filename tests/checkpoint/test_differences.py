@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,10 @@ from dami_merge.errors import InputRefused
 from tests.checkpoints import CONFIG, TOKENIZER, near, random_tensors, write_checkpoint
 
 
-def _differences(tmp_path: Path, left: dict[str, object], right: dict[str, object]) -> PairDifferences:
+def _differences(tmp_path: Path, left: dict[str, Any], right: dict[str, Any]) -> PairDifferences:
     tensors = random_tensors(seed=0)
-    write_checkpoint(tmp_path / "a", tensors, **left)  # type: ignore[arg-type]  # options of the writer
-    write_checkpoint(tmp_path / "b", near(tensors), **right)  # type: ignore[arg-type]  # likewise
+    write_checkpoint(tmp_path / "a", tensors, **left)
+    write_checkpoint(tmp_path / "b", near(tensors), **right)
     return pair_differences(*open_both(str(tmp_path / "a"), str(tmp_path / "b")))
 
 

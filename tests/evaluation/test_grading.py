@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -226,7 +227,7 @@ def test_an_answer_too_large_to_compute_is_wrong_and_the_next_is_graded(huge: st
 
 
 def test_a_process_that_was_killed_is_replaced() -> None:
-    with MathJudge() as judge:
+    with closing(MathJudge()) as judge:
         assert judge.judge("0.5", r"\frac12", boxed=True) == Verdict(r"\frac{1}{2}", True)
         assert judge._process is not None
         judge._process.kill()
@@ -240,12 +241,12 @@ def test_a_process_that_always_dies_is_an_error_and_not_a_wrong_answer(
 ) -> None:
     # It closes its input before it says that it is ready.
     monkeypatch.setattr(math_judge, "_COMMAND", "import os; os.close(0); print('{}', flush=True)")
-    with MathJudge() as judge, pytest.raises(DamiMergeError, match="ends before it is asked"):
+    with closing(MathJudge()) as judge, pytest.raises(DamiMergeError, match="ends before it is asked"):
         judge.judge("1", "2", boxed=True)
 
 
 def test_a_comparison_that_is_silent_ends_as_wrong_and_its_process_is_gone() -> None:
-    with MathJudge(limit_s=0) as judge:  # 0 is no alarm inside, and no patience outside
+    with closing(MathJudge(limit_s=0)) as judge:  # 0 is no alarm inside, and no patience outside
         assert judge.judge("1", "x+1", boxed=True) == Verdict("x+1", False)
         assert judge._process is None
 
@@ -273,7 +274,7 @@ def test_a_process_that_does_not_start_is_an_error_and_not_a_wrong_answer(
 ) -> None:
     monkeypatch.setattr(math_judge, "_COMMAND", "raise SystemExit('no such thing')")
     with (
-        MathJudge() as judge,
+        closing(MathJudge()) as judge,
         pytest.raises(DamiMergeError, match="math-verify does not start: no such thing") as caught,
     ):
         judge.judge("1", "2", boxed=True)
@@ -294,7 +295,7 @@ def test_an_interrupt_ends_the_process_so_that_no_answer_is_read_for_another(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with MathJudge() as judge:
+    with closing(MathJudge()) as judge:
         assert judge.judge("1", "1.0", boxed=True).correct
         with monkeypatch.context() as patch:
             patch.setattr(math_judge, "_line", interrupted)

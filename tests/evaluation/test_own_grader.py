@@ -6,7 +6,7 @@ import pytest
 
 from dami_merge.errors import DamiMergeError, UsageError
 from dami_merge.evaluation.grading import Grade, Grader
-from dami_merge.evaluation.own_grader import load_check
+from dami_merge.evaluation.own_grader import grader_name, load_check
 from dami_merge.evaluation.question import Message, Question
 
 QUESTION = Question("q7", (Message("user", "?"),), "18")
@@ -84,3 +84,16 @@ def test_a_module_or_file_that_is_missing_or_fails_is_refused(tmp_path: Path) ->
         load_check(f"{tmp_path / 'broken.py'}:f")
     with pytest.raises(UsageError, match="'f' names no grader"):
         load_check("f")
+
+
+def test_an_edited_file_is_another_grader_and_a_module_goes_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def right(question, text):\n    return True\n", encoding="utf-8")
+    before = grader_name(f"{file}:right")
+    assert before.startswith(f"{file}:right@")
+    assert grader_name(f"{file}:right") == before
+    file.write_text("def right(question, text):\n    return False\n", encoding="utf-8")
+    assert grader_name(f"{file}:right") != before
+    assert grader_name("package.module:right") == "package.module:right"
+    with pytest.raises(UsageError, match=r"no\.py:right: No such file"):
+        grader_name(f"{tmp_path / 'no.py'}:right")

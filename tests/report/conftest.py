@@ -11,6 +11,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+SCREENS = pytest.mark.parametrize(
+    ("width", "dark"), [(width, dark) for width in (360, 1200) for dark in (False, True)]
+)
+
+
 @dataclass
 class Opened:
     """A page, drawn, and everything it complained of or asked for."""
@@ -18,6 +23,11 @@ class Opened:
     page: Page
     console: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+
+    def complaints(self, file: Path) -> list[str]:
+        """What a reader would see go wrong: words on the console, requests, a page wider than the screen."""
+        found = [*self.console, *(request for request in self.requests if request != file.as_uri())]
+        return [*found, "wider than the screen"] if self.wider_than_the_screen else found
 
     @property
     def wider_than_the_screen(self) -> bool:

@@ -20,7 +20,7 @@ from dami_merge.report.sweep import SHOWN_CHARACTERS, sweep_page
 from dami_merge.report.sweep_figures import sweep_figures
 from tests.evaluation.arithmetic import Calculator, sums
 from tests.evaluation.simulated import rollout
-from tests.report.conftest import Opened, Reader
+from tests.report.conftest import SCREENS, Opened, Reader
 
 LAMBDAS = tuple(Fraction(number, 4) for number in range(5))
 EVIL = "<script>document.title='taken'</script>"
@@ -54,15 +54,12 @@ def page_file(swept: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200])
+@SCREENS
 def test_the_page_is_drawn_whole_without_a_word_on_the_console_or_a_request(
     reader: Reader, page_file: Path, width: int, dark: bool
 ) -> None:
     opened = reader.open(page_file, width=width, dark=dark)
-    assert opened.console == []
-    assert opened.requests == [page_file.as_uri()]
-    assert not opened.wider_than_the_screen
+    assert opened.complaints(page_file) == []
     names = opened.page.locator("[data-figure]").evaluate_all("all => all.map(e => e.dataset.figure)")
     assert names == ["frontier", "accuracy", "tokens", "thinking", "group-0", "group-1"]
     assert opened.page.locator("[data-figure] svg").count() == 6
