@@ -111,6 +111,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
     assert result.exit_code == 0, result.stderr
     rows = read_rollouts(path)
     assert [(row.question, row.fraction, row.correct) for row in rows] == [("x", "1/2", True)] * 3
+    assert read_sidecar(path).settings.grader.startswith(f"{tmp_path / 'mine.py'}:always@")
 
 
 @pytest.mark.parametrize(
