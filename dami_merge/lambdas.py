@@ -134,6 +134,11 @@ def label(lam: Fraction) -> str:
     return f"{whole}.{part:0{digits}d}"
 
 
+def fraction_text(lam: Fraction) -> str:
+    """λ as files write it: `3/10`, `0/1`, `1/1`."""
+    return f"{lam.numerator}/{lam.denominator}"
+
+
 def folder_name(lam: Fraction) -> str:
     """The name of the checkpoint's folder: `lambda-0.30`."""
     return f"lambda-{label(lam)}"

@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from dami_merge.checkpoint import ranges
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.hub_server import Hub, running_hub
+from tests.tiny import build_tiny_grid
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every process that the tests interrupt.
@@ -44,6 +45,12 @@ def pair_folders(tmp_path: Path) -> tuple[Path, Path]:
         tmp_path / "toy-thinking", near(tensors), extra={"chat_template.jinja": "{{ thinking }}"}
     )
     return instruct, thinking
+
+
+@pytest.fixture(scope="session")
+def tiny_grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled pair's grid at three λ."""
+    return build_tiny_grid(tmp_path_factory.mktemp("tiny") / "grid")
 
 
 @pytest.fixture

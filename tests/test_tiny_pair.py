@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 import dami_merge
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.checkpoint.pair import join
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_both
+from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity.report import check_lmc
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.plan import make_plan

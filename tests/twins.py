@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, open_source
+from dami_merge.bundled import BUNDLED_INSTRUCT
+from dami_merge.checkpoint.source import open_source
 
 FILE = "model.safetensors"
 

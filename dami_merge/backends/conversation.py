@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from dami_merge.backends.endpoint import Endpoint
 from dami_merge.backends.server_errors import explained
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request
+from dami_merge.router.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

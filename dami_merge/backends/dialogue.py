@@ -12,7 +12,7 @@ from dami_merge.backends.own_settings import GENERATION_CONFIG, json_object
 from dami_merge.checkpoint.folder import CONFIG_FILE
 from dami_merge.errors import BackendError, InputRefused, Problem
 from dami_merge.evaluation.generation import Finish
-from dami_merge.evaluation.question import Question
+from dami_merge.evaluation.questions.question import Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,7 +34,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Decoded:
     """Generated ids, read.
 
     Attributes:
@@ -104,14 +104,14 @@ class Dialogue:
             raise InputRefused(problems)
         return prompts
 
-    def answer(self, generated: Sequence[int]) -> Answer:
+    def answer(self, generated: Sequence[int]) -> Decoded:
         """Read one row; what stands after its end token is padding."""
         ends = (place for place, token in enumerate(generated) if token in self.end_ids)
         end = next(ends, None)
         kept = list(generated[:end])
         text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         assert isinstance(text, str), "one row decodes to one text"  # noqa: S101
-        return Answer(text, len(kept) + (end is not None), "length" if end is None else "stop")
+        return Decoded(text, len(kept) + (end is not None), "length" if end is None else "stop")
 
 
 def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":

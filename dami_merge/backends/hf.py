@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dami_merge.backends.dialogue import Answer, Dialogue, Prompt
+from dami_merge.backends.batch_size import rows_that_fit
+from dami_merge.backends.dialogue import Decoded, Dialogue, Prompt
 from dami_merge.backends.draw import Draw
 from dami_merge.backends.models import GridModels, LiveModels, Models
 from dami_merge.backends.own_settings import own_settings, settings_notes
-from dami_merge.backends.rows import rows_that_fit
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, DeviceUnfit, UsageError
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from dami_merge.evaluation.question import Question
+from dami_merge.evaluation.questions.question import Question
 from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Prompted:
     """One row of a batch."""
 
     request: Request
@@ -133,7 +133,7 @@ class HfBackend:
         dialogue = self._dialogue(lam)
         prompts = dialogue.prompts([request.question for request in requests])
         rows = [
-            _Row(request, prompts[request.question], answer_seed(sampling.seed, lam, request))
+            _Prompted(request, prompts[request.question], answer_seed(sampling.seed, lam, request))
             for request in requests
         ]
         rows.sort(key=lambda row: -len(row.prompt.ids))
@@ -181,7 +181,7 @@ class HfBackend:
         return self._dialogues[folder]
 
 
-def _require_context(model: "PreTrainedModel", longest: _Row, sampling: SamplingSettings) -> None:
+def _require_context(model: "PreTrainedModel", longest: _Prompted, sampling: SamplingSettings) -> None:
     context: Any = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     prompt, question = len(longest.prompt.ids), longest.request.question.id
     if context is None or prompt + sampling.max_tokens <= context:
@@ -197,10 +197,10 @@ def _require_context(model: "PreTrainedModel", longest: _Row, sampling: Sampling
 def _answers(
     model: "PreTrainedModel",
     dialogue: Dialogue,
-    batch: Sequence[_Row],
+    batch: Sequence[_Prompted],
     sampling: SamplingSettings,
     lam: Fraction,
-) -> list[Answer]:
+) -> list[Decoded]:
     ids, mask = _padded(batch, dialogue.pad_id, model.device)
     draw = Draw(sampling, [row.seed for row in batch], prompt_tokens=ids.shape[1])
     try:
@@ -243,7 +243,7 @@ def _generated(
     return whole
 
 
-def _padded(batch: Sequence[_Row], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _padded(batch: Sequence[_Prompted], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Ids and attention mask, each of shape [rows, longest prompt], padded at the left."""
     longest = max(len(row.prompt.ids) for row in batch)
     gaps = [longest - len(row.prompt.ids) for row in batch]

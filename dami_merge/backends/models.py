@@ -9,10 +9,9 @@ import msgspec
 
 from dami_merge.checkpoint.folder import NOT_SIDECARS, Checkpoint, open_folder
 from dami_merge.checkpoint.source import open_both
-from dami_merge.errors import GridUnreadable, LambdaError
+from dami_merge.errors import GridUnreadable
 from dami_merge.files import digest_bytes, digest_file
-from dami_merge.grid.manifest import Grid, Member, read_grid, weights_digest
-from dami_merge.lambdas import label
+from dami_merge.grid.manifest import Member, member_of, read_grid, weights_digest
 from dami_merge.live.loading import load_checkpoint, load_live
 
 if TYPE_CHECKING:
@@ -133,19 +132,6 @@ class LiveModels:
             "sidecars": _digest({side: _digests(each.root, each.sidecars) for side, each in sides}),
             "dtype": self._dtype or "stored",
         }
-
-
-def member_of(grid: Grid, lam: Fraction) -> Member:
-    """The checkpoint of this λ.
-
-    Raises:
-        LambdaError: The grid has none.
-    """
-    for member in grid.checkpoints:
-        if member.lam == lam:
-            return member
-    known = ", ".join(label(member.lam) for member in grid.checkpoints)
-    raise LambdaError(f"λ = {label(lam)} is not in this grid", hint=f"it has {known}")
 
 
 def _sidecars(member: Member) -> dict[str, str]:

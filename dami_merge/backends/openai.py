@@ -15,11 +15,11 @@ from fractions import Fraction
 from typing import Any
 
 from dami_merge.backends.conversation import Connection, Conversation
-from dami_merge.backends.endpoint import Endpoint, Endpoints
 from dami_merge.backends.reply import read_reply
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.router.endpoint import Endpoint, Endpoints
 
 _SERVER_SEED_BITS = 31
 """What every server takes."""

@@ -5,7 +5,7 @@ import json
 from fractions import Fraction
 
 from dami_merge.evaluation.generation import Request
-from dami_merge.grid.manifest import fraction_text
+from dami_merge.lambdas import fraction_text
 
 SEED_BITS = 128
 """As wide as the key of a Philox generator."""

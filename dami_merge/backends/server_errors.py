@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dami_merge.backends.endpoint import Endpoint
 from dami_merge.errors import BackendError
+from dami_merge.router.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI

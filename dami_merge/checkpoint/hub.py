@@ -21,7 +21,7 @@ from dami_merge.checkpoint.folder import (
     open_folder,
 )
 from dami_merge.checkpoint.header import Header, header_length, parse_header, read_header
-from dami_merge.checkpoint.ranges import Answer, Lost, RemoteFile
+from dami_merge.checkpoint.ranges import Lost, RemoteFile, Response
 from dami_merge.errors import DiskFull, HubError, InputRefused, Problem
 from dami_merge.files import disk_full_is_clear, free_bytes, size_text
 
@@ -159,7 +159,7 @@ def _cached(spec: str, repo: str, revision: str, cause: Exception) -> Checkpoint
 def _remote_files(spec: str, repo: str, commit: str, names: frozenset[str]) -> dict[str, RemoteFile]:
     from huggingface_hub import hf_hub_url
 
-    def ask(url: str, start: int, end: int, ours: bool) -> AbstractContextManager[Answer]:  # noqa: FBT001 - ranges.Ask
+    def ask(url: str, start: int, end: int, ours: bool) -> AbstractContextManager[Response]:  # noqa: FBT001 - ranges.Ask
         return _asked(url, start, end, with_token=ours)
 
     return {
@@ -180,7 +180,7 @@ def _header_by_range(file: RemoteFile, name: str) -> Header:
 
 
 @contextmanager
-def _asked(url: str, start: int, end: int, *, with_token: bool) -> Iterator[Answer]:
+def _asked(url: str, start: int, end: int, *, with_token: bool) -> Iterator[Response]:
     """Ask for a part; the client drops the token where a redirect leaves the Hub's origin."""
     from huggingface_hub import get_session, hf_raise_for_status
     from huggingface_hub.errors import HfHubHTTPError
@@ -195,7 +195,7 @@ def _asked(url: str, start: int, end: int, *, with_token: bool) -> Iterator[Answ
             hub_headers: dict[str, str] = {}
             for earlier in reversed(response.history):
                 hub_headers |= _lower(earlier.headers)
-            yield Answer(
+            yield Response(
                 status=response.status_code,
                 headers=_lower(response.headers),
                 hub_headers=hub_headers,

@@ -34,7 +34,7 @@ class Lost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response, its body not read yet.
 
     Attributes:
@@ -54,7 +54,7 @@ class Answer:
     refuse: Callable[[], None]
 
 
-Ask = Callable[[str, int, int, bool], AbstractContextManager[Answer]]
+Ask = Callable[[str, int, int, bool], AbstractContextManager[Response]]
 """Asks a URL for its bytes from `start` to `end` (exclusive), and follows redirects.
 
 The flag says that the URL is the Hub's own: with the user's token, which no other host may see.
@@ -139,7 +139,7 @@ class RemoteFile:
     def _wanted(self, start: int, count: int) -> int:
         return count if self._size is None else max(0, min(count, self._size - start))
 
-    def _refusal(self, answer: Answer, place: str) -> str:
+    def _refusal(self, answer: Response, place: str) -> str:
         """Why to ask again; empty where there is no reason to."""
         elsewhere = _origin(answer.place) != _origin(self._url)
         said = f"{urlsplit(answer.place).hostname} answered {answer.status}"
@@ -154,7 +154,7 @@ class RemoteFile:
             answer.refuse()
         return ""
 
-    def _admit(self, answer: Answer, start: int, end: int) -> bool:
+    def _admit(self, answer: Response, start: int, end: int) -> bool:
         """Whether the body is the asked part of the very file that was asked for before."""
         if answer.status == 416 and (none := _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))):
             self._same("size", none[1])
@@ -226,7 +226,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _asked_wait_s(answer: Answer) -> float:
+def _asked_wait_s(answer: Response) -> float:
     """Seconds until a server wants to be asked again; 0 where it does not say."""
     if answer.status == 429 and (limit := _RATE_LIMIT.search(answer.headers.get("ratelimit", ""))):
         return float(limit[1])

@@ -2,38 +2,9 @@
 
 from pathlib import Path
 
+from dami_merge.bundled import BUNDLED_PREFIX, bundled_model
 from dami_merge.checkpoint.folder import Checkpoint, open_folder
 from dami_merge.errors import InputRefused, Problem
-
-BUNDLED_PREFIX = "bundled:"
-BUNDLED_INSTRUCT = "bundled:tiny/instruct"
-BUNDLED_THINKING = "bundled:tiny/thinking"
-
-BUNDLED_SPLITS = ("train", "validation", "test")
-
-_DATA = Path(__file__).parent.parent / "data"
-
-
-def bundled_questions() -> Path:
-    """The bundled pair's questions: JSONL of `id`, `prompt`, `answer` and `group`."""
-    return _DATA / "tiny" / "questions.jsonl"
-
-
-def bundled_split(name: str) -> Path:
-    """One of the bundled pair's three sets of held-out questions, like `bundled_questions` with a `kind`.
-
-    No question is in two of them; each has equally many of every group, and so has, nearly, any first part.
-
-    Args:
-        name: `train`, `validation` or `test`.
-
-    Raises:
-        InputRefused: It is none of these.
-    """
-    if name not in BUNDLED_SPLITS:
-        fact = f"{BUNDLED_PREFIX}{name} is no set of bundled questions"
-        raise InputRefused([Problem("no-such-questions", fact, f"there are {', '.join(BUNDLED_SPLITS)}")])
-    return _DATA / "tiny" / f"{name}.jsonl"
 
 
 def open_source(spec: str) -> Checkpoint:
@@ -49,7 +20,7 @@ def open_source(spec: str) -> Checkpoint:
     """
     if spec.startswith(BUNDLED_PREFIX):
         name = spec.removeprefix(BUNDLED_PREFIX)
-        return open_folder(_bundled(name), spec=spec, source_id=f"dami-merge/{name.replace('/', '-')}")
+        return open_folder(bundled_model(name), spec=spec, source_id=f"dami-merge/{name.replace('/', '-')}")
     folder = _as_path(spec)
     if folder.is_dir():
         return open_folder(folder, spec=spec)
@@ -101,19 +72,4 @@ def _as_path(spec: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such home folder, a NUL
         message = f"{spec!r} cannot be a folder: {error}"
         raise InputRefused([Problem("no-such-model", message, "give a model folder or org/name")]) from error
-    return folder
-
-
-def _bundled(name: str) -> Path:
-    folder = _DATA / name
-    if ".." in Path(name).parts or Path(name).is_absolute() or not (folder / "config.json").is_file():
-        raise InputRefused(
-            [
-                Problem(
-                    "no-such-model",
-                    f"{BUNDLED_PREFIX}{name} is not bundled",
-                    f"there are {BUNDLED_INSTRUCT} and {BUNDLED_THINKING}",
-                )
-            ]
-        )
     return folder

@@ -77,7 +77,7 @@ BUNDLED_TEXTS = "bundled"
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page of all of it.")
 @json_option
-def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
+def check_lmc_command(  # noqa: PLR0913 - click hands over one argument per option
     *,
     models: tuple[str, ...],
     threshold: float,
@@ -111,7 +111,8 @@ def check_lmc(  # noqa: PLR0913 - click hands over one argument per option
     Exits with 1 unless the weights are connected, and with --texts in one basin and the path smooth. Without
     models the bundled tiny pair is checked.
     """
-    from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, fetched, open_both
+    from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
+    from dami_merge.checkpoint.source import fetched, open_both
 
     if len(models) not in {0, 2}:
         raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
@@ -181,8 +182,7 @@ def _sample(share: str | None, seed: int) -> "Sample | None":
 
 
 def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float, sample: "Sample | None") -> "LmcReport":
-    from dami_merge.connectivity.report import check_lmc as check
-    from dami_merge.connectivity.report import weight_bytes
+    from dami_merge.connectivity.report import check_lmc, weight_bytes
 
     done = 0
     with meter(weight_bytes(*both, sample)) as show, interruptible() as safe_point:
@@ -193,7 +193,7 @@ def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float, sample: "S
             show(done, "check")
             safe_point()
 
-        return check(*both, threshold=threshold, sample=sample, on_bytes=on_bytes)
+        return check_lmc(*both, threshold=threshold, sample=sample, on_bytes=on_bytes)
 
 
 def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
@@ -209,7 +209,7 @@ def _pinned(side: "Checkpoint") -> str:
 
 def _route(texts: str, limit: int | None, steps: int) -> "tuple[Sequence[Text], tuple[Fraction, ...]]":
     """What to walk with, and over which λ: read before the weights, so that what is wrong is said at once."""
-    from dami_merge.checkpoint.source import bundled_questions
+    from dami_merge.bundled import bundled_questions
     from dami_merge.connectivity.texts import read_texts
 
     file = bundled_questions() if texts == BUNDLED_TEXTS else Path(texts)

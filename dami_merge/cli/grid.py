@@ -12,7 +12,7 @@ from dami_merge.cli.output import json_option, meter, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 
 if TYPE_CHECKING:
-    from dami_merge.grid.plan import Endpoints, GridPlan
+    from dami_merge.grid.plan import EndsMode, GridPlan
     from dami_merge.grid.recipe import Recipe
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -85,7 +85,7 @@ DTYPES = ("bfloat16", "float16", "float32", "float64")
     help="Start over in a folder that holds an earlier run's work.  [default: resume]",
 )
 @json_option
-def grid(  # noqa: PLR0913 - click hands over one argument per option
+def grid_command(  # noqa: PLR0913 - click hands over one argument per option
     *,
     models: tuple[str, ...],
     recipe: Path | None,
@@ -99,7 +99,7 @@ def grid(  # noqa: PLR0913 - click hands over one argument per option
     allow_nonfinite: bool,
     device: str,
     block_size: int,
-    endpoints: "Endpoints",
+    endpoints: "EndsMode",
     dry_run: bool,
     fresh: bool,
     as_json: bool,
@@ -175,12 +175,12 @@ def _with(recipe: "Recipe", overrides: dict[str, Any]) -> "Recipe":
 def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None:
     for note in plan.pair.notes:
         click.echo(f"note: {note}", err=True)
-    from dami_merge.grid.build import Progress, build_grid
+    from dami_merge.grid.build import BuildProgress, build_grid
 
     try:
         with meter(plan.checkpoint_bytes * len(plan.lambdas)) as show, interruptible() as check:
 
-            def on_progress(progress: Progress) -> None:
+            def on_progress(progress: BuildProgress) -> None:
                 show(progress.done_bytes, progress.shard)
                 check()
 

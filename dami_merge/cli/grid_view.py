@@ -59,7 +59,7 @@ def print_plan(plan: "GridPlan") -> None:
 def plan_value(plan: "GridPlan", refusals: list[DamiMergeError]) -> dict[str, object]:
     """A plan as JSON, with what a run of it would stop at."""
     from dami_merge.files import free_bytes
-    from dami_merge.grid.manifest import fraction_text
+    from dami_merge.lambdas import fraction_text
 
     return {
         "sources": {

@@ -29,7 +29,7 @@ def lmc_value(
 
 
 def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
-    from dami_merge.grid.manifest import fraction_text
+    from dami_merge.lambdas import fraction_text
 
     return {
         "sampled_elements": difference.sampled_elements,
@@ -53,7 +53,7 @@ def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
 
 
 def _path_value(path: "PathReport") -> dict[str, object]:
-    from dami_merge.grid.manifest import fraction_text
+    from dami_merge.lambdas import fraction_text
 
     return {
         "texts": path.texts,

@@ -12,12 +12,12 @@ import sys
 import click
 
 from dami_merge._version import __version__
-from dami_merge.cli.check_lmc import check_lmc
-from dami_merge.cli.grid import grid
+from dami_merge.cli.check_lmc import check_lmc_command
+from dami_merge.cli.grid import grid_command
 from dami_merge.cli.output import show_error
-from dami_merge.cli.report import report
-from dami_merge.cli.sweep import sweep
-from dami_merge.cli.verify import verify
+from dami_merge.cli.report import report_command
+from dami_merge.cli.sweep import sweep_command
+from dami_merge.cli.verify import verify_command
 from dami_merge.errors import DamiMergeError
 
 INTERRUPTED = 130
@@ -57,11 +57,11 @@ def commands() -> None:
     """
 
 
-commands.add_command(grid)
-commands.add_command(check_lmc)
-commands.add_command(verify)
-commands.add_command(sweep)
-commands.add_command(report)
+commands.add_command(grid_command)
+commands.add_command(check_lmc_command)
+commands.add_command(verify_command)
+commands.add_command(sweep_command)
+commands.add_command(report_command)
 
 
 def main() -> None:

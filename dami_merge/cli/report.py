@@ -49,7 +49,7 @@ GRID_BACKENDS = ("hf", "openai")
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @json_option
-def report(  # noqa: PLR0913 - click hands over one argument per option
+def report_command(  # noqa: PLR0913 - click hands over one argument per option
     *,
     grid: Path | None,
     rollouts: Path,
@@ -65,7 +65,7 @@ def report(  # noqa: PLR0913 - click hands over one argument per option
     GRID adds the digests of the grid that was swept. A sweep that is not finished is drawn as far as it is.
     """
     from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
-    from dami_merge.evaluation.summary import summarise, sweep_value
+    from dami_merge.evaluation.statistics.summary import summarise, sweep_value
     from dami_merge.files import write_durable
     from dami_merge.lambdas import parse_lambdas
     from dami_merge.report.page import plotting

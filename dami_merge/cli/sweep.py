@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     help="Seconds without a byte from the server; an answer comes whole.",
 )
 @json_option
-def sweep(  # noqa: PLR0913 - click hands over one argument per option
+def sweep_command(  # noqa: PLR0913 - click hands over one argument per option
     *,
     grid: Path,
     recipe: Path | None,
@@ -124,12 +124,12 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     Give the same command again after any interruption: what was answered is not asked again. Other settings
     in the same file are refused. `dami-merge report` makes a page of it.
     """
-    from dami_merge.evaluation.grading import Grader
-    from dami_merge.evaluation.importers import read_questions
-    from dami_merge.evaluation.own_grader import grader_name, load_check
+    from dami_merge.evaluation.grading.grader import Grader
+    from dami_merge.evaluation.grading.own_grader import grader_name, load_check
+    from dami_merge.evaluation.questions.importers import read_questions
     from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
-    from dami_merge.evaluation.summary import summarise, sweep_value
-    from dami_merge.evaluation.sweep import sweep as run
+    from dami_merge.evaluation.statistics.summary import summarise, sweep_value
+    from dami_merge.evaluation.sweep import fill_rollouts
     from dami_merge.evaluation.sweep_recipe import SweepRecipe, over, read_sweep_recipe
     from dami_merge.lambdas import parse_lambdas
 
@@ -161,8 +161,8 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
     backend: Backend
     if base_url is not None:
         from dami_merge.backends.conversation import Connection
-        from dami_merge.backends.endpoint import Endpoints
         from dami_merge.backends.openai import OpenAIBackend
+        from dami_merge.router.endpoint import Endpoints
 
         connection = Connection(api_key=api_key, concurrency=concurrency, timeout_s=timeout)
         backend = OpenAIBackend(Endpoints(base_url, model_name, grid=models.folder), connection)
@@ -178,7 +178,7 @@ def sweep(  # noqa: PLR0913 - click hands over one argument per option
             click.echo(f"going on with {output}: {file.done:,} answers are there", err=True)
         try:
             with sweep_meter(len(asked) * sampling.samples * len(wanted)) as show:
-                run(asked, wanted, backend, sampling, judge, file, on_progress=show)
+                fill_rollouts(asked, wanted, backend, sampling, judge, file, on_progress=show)
         except KeyboardInterrupt:
             click.echo(f"every answer is kept in {output}; the same command goes on from there", err=True)
             raise
@@ -209,7 +209,8 @@ class _Swept:
 
     @classmethod
     def grid(cls, folder: Path) -> "_Swept":
-        from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, open_source
+        from dami_merge.bundled import BUNDLED_INSTRUCT
+        from dami_merge.checkpoint.source import open_source
         from dami_merge.grid.manifest import read_grid
 
         grid = read_grid(folder)
@@ -219,7 +220,7 @@ class _Swept:
 
     @classmethod
     def live(cls, pair: tuple[str, str]) -> "_Swept":
-        from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING
+        from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
         from dami_merge.grid.recipe import Sampling, bundled_recipe
 
         bundled = pair == (BUNDLED_INSTRUCT, BUNDLED_THINKING)

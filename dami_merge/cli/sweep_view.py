@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from dami_merge.evaluation.summary import SweepReport
-    from dami_merge.evaluation.sweep import Progress
+    from dami_merge.evaluation.statistics.summary import SweepReport
+    from dami_merge.evaluation.sweep import SweepProgress
 
-Show = Callable[["Progress"], None]
+Show = Callable[["SweepProgress"], None]
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def sweep_meter(total: int) -> Iterator[Show]:
     with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
 
-        def show(state: "Progress") -> None:
+        def show(state: "SweepProgress") -> None:
             finished[state.lam] = state.done
             bar.update(task, completed=sum(finished.values()), description=_state(state))
             _say_when_done(state)
@@ -53,21 +53,21 @@ def sweep_meter(total: int) -> Iterator[Show]:
         yield show
 
 
-def _state(state: "Progress") -> str:
+def _state(state: "SweepProgress") -> str:
     if not state.graded:
         return f"λ {label(state.lam)}"
     speed = state.tokens / max(state.seconds, 1e-9)
     return f"λ {label(state.lam)}  accuracy {state.correct / state.graded:.1%}  {speed:,.0f} tokens/s"
 
 
-def _say_when_done(state: "Progress") -> None:
+def _say_when_done(state: "SweepProgress") -> None:
     if state.done == state.of and state.graded:
         click.echo(f"{_state(state)}  {state.graded:,} answers in {state.seconds:,.1f} s", err=True)
 
 
 def show_sweep(report: "SweepReport", file: Path) -> None:
     """Print a row for each λ, what it means, and what can be done next, on stdout."""
-    from dami_merge.evaluation.findings import findings
+    from dami_merge.evaluation.statistics.findings import findings
 
     out = console()
     out.print(_table(report))

@@ -11,14 +11,14 @@ from dami_merge.cli.output import json_option, meter, show_json
 @click.command(short_help="Re-read every byte of a grid.")
 @click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
 @json_option
-def verify(*, grid: Path, as_json: bool) -> None:
+def verify_command(*, grid: Path, as_json: bool) -> None:
     """Re-read every byte of GRID and compare it with its grid.json.
 
     Names what is missing, changed or extra. Exits with 1 when the grid is not whole.
     """
     from dami_merge.files import size_text
     from dami_merge.grid.manifest import GRID_FILE
-    from dami_merge.grid.verify import grid_bytes, verify_grid
+    from dami_merge.grid.verify import grid_bytes, verify
 
     total = grid_bytes(grid) if (grid / GRID_FILE).is_file() else 0
     done = 0
@@ -29,7 +29,7 @@ def verify(*, grid: Path, as_json: bool) -> None:
             done += count
             show(done, "verify")
 
-        verdict = verify_grid(grid, on_bytes=on_bytes)
+        verdict = verify(grid, on_bytes=on_bytes)
     if as_json:
         show_json({"whole": verdict.whole, **asdict(verdict)})
     else:

@@ -41,7 +41,7 @@ _BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PathPoint:
     """One λ.
 
     Attributes:
@@ -54,7 +54,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """From one λ to the next.
 
     Attributes:
@@ -87,8 +87,8 @@ class PathReport:
 
     texts: int
     tokens: int
-    points: tuple[Point, ...]
-    steps: tuple[Step, ...]
+    points: tuple[PathPoint, ...]
+    steps: tuple[PathStep, ...]
     barrier: float
     barrier_above_line: float
     barrier_lam: Fraction
@@ -154,16 +154,16 @@ def walk(
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
         raise _refused("the texts hold no token to score", "a text needs two tokens at least")
-    points: list[Point] = []
-    steps: list[Step] = []
+    points: list[PathPoint] = []
+    steps: list[PathStep] = []
     before: list[Tensor] = []
     for number, lam in enumerate(lambdas, 1):
         live.set_lambda(lam)
         loss, states = _measured(model, encoded)
         if before:
             compared = [_alike(*layers) for layers in zip(before, states, strict=True)]
-            steps.append(Step(points[-1].lam, lam, *zip(*compared, strict=True)))
-        points.append(Point(lam, loss / scored))
+            steps.append(PathStep(points[-1].lam, lam, *zip(*compared, strict=True)))
+        points.append(PathPoint(lam, loss / scored))
         before = states
         on_point(number, len(lambdas))
     first, last = points[0].loss, points[-1].loss

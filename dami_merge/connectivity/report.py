@@ -25,7 +25,7 @@ from dami_merge.connectivity.sample import (
     expanded,
     report_sample,
 )
-from dami_merge.connectivity.stream import blocks, piece_bytes, stream
+from dami_merge.connectivity.stream import piece_bytes, pieces_of, stream
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.tensors.similarity import Similarity, Sums
 
@@ -226,7 +226,7 @@ def _strata(instruct: Checkpoint, sample: Sample | None) -> dict[str, Stratum]:
     infos = [places[name][1] for name in names]
     if sample is not None:
         return dict(zip(names, draw(infos, sample), strict=True))
-    return {info.name: Stratum(info, len(blocks(info)), blocks(info)) for info in infos}
+    return {info.name: Stratum(info, len(pieces_of(info)), pieces_of(info)) for info in infos}
 
 
 def _compared(

@@ -21,7 +21,7 @@ from fractions import Fraction
 
 from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.connectivity.naming import is_matrix, layer_and_module
-from dami_merge.connectivity.stream import Piece, blocks
+from dami_merge.connectivity.stream import Piece, pieces_of
 from dami_merge.errors import UsageError
 from dami_merge.tensors.similarity import Sums
 
@@ -164,7 +164,7 @@ def _stratum(
     chunks = -(-info.elements // size)
     count = max(least, math.ceil(sample.share * chunks))
     if count >= chunks or info.elements <= _WHOLE_ELEMENTS:
-        whole = blocks(info)
+        whole = pieces_of(info)
         return Stratum(info, len(whole), whole)
     chance = random.Random(f"{sample.seed} {info.name}")  # noqa: S311 - nothing secret
     edges = [

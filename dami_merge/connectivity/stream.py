@@ -16,11 +16,11 @@ from torch import Tensor
 
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.header import ITEM_BYTES, TensorInfo
-from dami_merge.grid.device import cpu_workers
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import fastest_compare
 from dami_merge.tensors.similarity import Sums
 from dami_merge.tensors.stream import Read, Reader
+from dami_merge.tensors.threads import cpu_workers
 
 REMOTE_READS = 16
 """Threads that read from the Hub, a request each: a thread mostly waits."""
@@ -49,7 +49,7 @@ class Piece:
     count: int
 
 
-def blocks(info: TensorInfo) -> tuple[Piece, ...]:
+def pieces_of(info: TensorInfo) -> tuple[Piece, ...]:
     """A whole tensor in pieces; none where it is empty."""
     return tuple(
         Piece(info.name, first, min(_BLOCK_ELEMENTS, info.elements - first))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
-from dami_merge.evaluation.question import Question
+from dami_merge.evaluation.questions.question import Question
 
 Finish = Literal["stop", "length"]
 

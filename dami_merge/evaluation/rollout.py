@@ -1,13 +1,11 @@
 """One line of a rollouts file: an answer, graded. Declared once; an unknown field is refused."""
 
 from fractions import Fraction
-from typing import Literal
 
 import msgspec
 
 from dami_merge.evaluation.generation import Finish
-
-Thinking = Literal["none", "closed", "unclosed", "wrong-tag"]
+from dami_merge.evaluation.grading.thinking import Thinking
 
 
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

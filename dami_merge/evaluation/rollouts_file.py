@@ -13,7 +13,7 @@ import msgspec
 
 from dami_merge.errors import InputRefused, OutputRefused, Problem
 from dami_merge.evaluation.generation import SamplingSettings
-from dami_merge.evaluation.question import Question
+from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.files import digest_bytes, disk_full_is_clear, locked, write_durable
 

@@ -10,20 +10,19 @@ from fractions import Fraction
 
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation.generation import Backend, Generation, Request, SamplingSettings
-from dami_merge.evaluation.grading import Grader
-from dami_merge.evaluation.question import Question
+from dami_merge.evaluation.grading.grader import Grader
+from dami_merge.evaluation.grading.thinking import split_thinking
+from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import RolloutsFile
-from dami_merge.evaluation.thinking import split_thinking
-from dami_merge.grid.manifest import fraction_text
-from dami_merge.lambdas import label
+from dami_merge.lambdas import fraction_text, label
 
 DURABLE_EVERY_S = 5.0
 """A loss of power costs no more than this; a killed process costs nothing but the sample in work."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SweepProgress:
     """How far a sweep is.
 
     Attributes:
@@ -45,7 +44,7 @@ class Progress:
     graded: int
 
 
-def sweep(
+def fill_rollouts(
     questions: Sequence[Question],
     lambdas: Sequence[Fraction],
     backend: Backend,
@@ -53,7 +52,7 @@ def sweep(
     grader: Grader,
     file: RolloutsFile,
     *,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[SweepProgress], None] = lambda _: None,
 ) -> None:
     """Fill a rollouts file; λ by λ in the order given, what is there already left out.
 
@@ -74,7 +73,7 @@ def sweep(
         fraction = fraction_text(lam)
         wanted = [Request(question, k) for question in questions for k in range(sampling.samples)]
         pending = [each for each in wanted if not file.holds(fraction, each.question.id, each.sample)]
-        state = Progress(lam, len(wanted) - len(pending), len(wanted), 0, 0.0, 0, 0)
+        state = SweepProgress(lam, len(wanted) - len(pending), len(wanted), 0, 0.0, 0, 0)
         on_progress(state)
         if not pending:
             continue
@@ -82,7 +81,7 @@ def sweep(
         for request, generation in backend.generate(lam, pending, sampling):
             row = graded(request, generation, fraction, grader, settings=file.settings, sampling=sampling)
             file.append(row)
-            state = Progress(
+            state = SweepProgress(
                 lam,
                 state.done + 1,
                 state.of,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from dami_merge.declared import read_yaml
 from dami_merge.errors import LambdaError
 from dami_merge.evaluation.generation import SamplingSettings
-from dami_merge.grid.recipe import read_yaml
 from dami_merge.lambdas import ordered, parse_lambda
 
 Count = Annotated[int, msgspec.Meta(ge=1)]

@@ -16,8 +16,6 @@ from dami_merge.checkpoint.folder import CONFIG_FILE, INDEX_FILE, Checkpoint
 from dami_merge.checkpoint.source import fetched
 from dami_merge.files import disk_full_is_clear
 from dami_merge.grid.card import model_card
-from dami_merge.grid.device import choose_devices
-from dami_merge.grid.execute import Shards
 from dami_merge.grid.manifest import (
     SCHEMA_VERSION,
     File,
@@ -27,17 +25,18 @@ from dami_merge.grid.manifest import (
     RecipeRecord,
     Source,
     Tool,
-    fraction_text,
     write_grid,
 )
 from dami_merge.grid.output import Output, Receipt, opened, require_space
+from dami_merge.grid.pipeline.execute import Shards
+from dami_merge.grid.pipeline.slots import Waits
 from dami_merge.grid.plan import GridPlan, ShardJob, config_bytes, index_bytes, inventory_digest
-from dami_merge.grid.slots import Waits
-from dami_merge.lambdas import folder_name
+from dami_merge.lambdas import folder_name, fraction_text
+from dami_merge.tensors.device import choose_devices
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BuildProgress:
     """How far a run is.
 
     Attributes:
@@ -87,7 +86,7 @@ def build_grid(
     *,
     device: str = "auto",
     fresh: bool = False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[BuildProgress], None] = lambda _: None,
 ) -> Built:
     """Materialise every checkpoint of a plan.
 
@@ -124,7 +123,7 @@ def build_grid(
             def advance(shard: ShardJob, count: int) -> None:
                 nonlocal done
                 done += count
-                on_progress(Progress(shard.name, done, total, resumed))
+                on_progress(BuildProgress(shard.name, done, total, resumed))
 
             def keep(receipt: Receipt) -> None:
                 output.keep_receipt(receipt)

@@ -6,9 +6,8 @@ from fractions import Fraction
 
 from dami_merge._version import __version__
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.grid.manifest import fraction_text
 from dami_merge.grid.plan import GridPlan
-from dami_merge.lambdas import label
+from dami_merge.lambdas import fraction_text, label
 
 
 def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> bytes:

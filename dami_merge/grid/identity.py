@@ -10,8 +10,8 @@ import msgspec
 
 from dami_merge.checkpoint.folder import CONFIG_FILE, Checkpoint
 from dami_merge.files import digest_bytes
-from dami_merge.grid.manifest import fraction_text
 from dami_merge.grid.plan import GridPlan
+from dami_merge.lambdas import fraction_text
 
 FORMAT = 2
 """Of everything that a run leaves in the folder; raised whenever the same recipe would give other bytes."""

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from dami_merge.declared import encode
 from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import digest_bytes, write_durable
 from dami_merge.grid.recipe import Dtype, Sampling, Side
-from dami_merge.lambdas import folder_name, parse_lambda
+from dami_merge.lambdas import folder_name, label, parse_lambda
 
 GRID_FILE = "grid.json"
 SCHEMA_VERSION: Literal[1] = 1
@@ -140,17 +141,6 @@ def weights_digest(grid: Grid) -> str:
     return digest_bytes(msgspec.json.Encoder(order="sorted").encode(made_of))
 
 
-def fraction_text(lam: Fraction) -> str:
-    """λ as grid.json writes it: `3/10`, `0/1`, `1/1`."""
-    return f"{lam.numerator}/{lam.denominator}"
-
-
-def encode(value: msgspec.Struct) -> bytes:
-    """A struct as the bytes that are published: sorted keys, two spaces, a newline at the end."""
-    encoder = msgspec.json.Encoder(order="sorted")
-    return msgspec.json.format(encoder.encode(value), indent=2) + b"\n"
-
-
 def write_grid(folder: Path, grid: Grid) -> None:
     """Publish grid.json, whole or not at all."""
     write_durable(folder / GRID_FILE, encode(grid))
@@ -184,6 +174,19 @@ def read_grid(folder: Path) -> Grid:
         raise GridUnreadable(f"{path}: {error}") from error
     _check_members(path, grid)
     return grid
+
+
+def member_of(grid: Grid, lam: Fraction) -> Member:
+    """The checkpoint of this λ.
+
+    Raises:
+        LambdaError: The grid has none.
+    """
+    for member in grid.checkpoints:
+        if member.lam == lam:
+            return member
+    known = ", ".join(label(member.lam) for member in grid.checkpoints)
+    raise LambdaError(f"λ = {label(lam)} is not in this grid", hint=f"it has {known}")
 
 
 class _Version(msgspec.Struct):

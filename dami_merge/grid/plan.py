@@ -22,7 +22,7 @@ from dami_merge.files import digest_bytes
 from dami_merge.grid.recipe import HEADER_DTYPES, Recipe, Side
 from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
 
-Endpoints = Literal["auto", "link", "write"]
+EndsMode = Literal["auto", "link", "write"]
 """How λ = 0 and λ = 1 come about where they are a source's file, byte for byte."""
 
 DEFAULT_BLOCK_BYTES = 4 << 20
@@ -103,7 +103,7 @@ class GridPlan:
     name: str
     shards: tuple[ShardJob, ...]
     block_bytes: int
-    endpoints: Endpoints
+    endpoints: EndsMode
     memory_bytes: int
 
     @property
@@ -178,7 +178,7 @@ def make_plan(
     output: Path,
     *,
     block_bytes: int = DEFAULT_BLOCK_BYTES,
-    endpoints: Endpoints = "auto",
+    endpoints: EndsMode = "auto",
 ) -> GridPlan:
     """Lay out a grid; reads nothing and writes nothing.
 

@@ -4,16 +4,14 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import msgspec
-import yaml
 
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
+from dami_merge.declared import read_yaml
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
-
-Form = TypeVar("Form", bound=msgspec.Struct)
 
 Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 Side = Literal["instruct", "thinking"]
@@ -125,26 +123,6 @@ def read_recipe(path: Path) -> Recipe:
     )
 
 
-def read_yaml(path: Path, form: type[Form]) -> Form:
-    """Read a YAML file of a declared form; an unknown or doubled field is an error.
-
-    Raises:
-        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses doubled keys
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
-    try:
-        return msgspec.convert(content, form)
-    except msgspec.ValidationError as error:
-        fields = ", ".join(form.__struct_fields__)
-        raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
-
-
 def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:
     if file.lambdas is not None and file.steps is not None:
         raise RecipeError(f"{path}: give `lambdas` or `steps`, not both")
@@ -165,16 +143,3 @@ def _from_recipe_folder(spec: str, folder: Path) -> str:
     except (OSError, ValueError):  # a name too long, a NUL: opening the model will say so
         named = False
     return str(local) if named else spec
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        keys = [key.value for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the field {twice[0]!r} is given twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)

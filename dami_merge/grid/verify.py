@@ -10,7 +10,7 @@ from dami_merge.grid.output import STATE_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """What a verification found; paths are relative to the grid, with forward slashes.
 
     Attributes:
@@ -43,7 +43,7 @@ def grid_bytes(folder: Path) -> int:
     return sum(file.size for member in grid.checkpoints for file in member.files)
 
 
-def verify_grid(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Verdict:
+def verify(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Verification:
     """Read every file of a grid and compare it.
 
     Args:
@@ -54,7 +54,7 @@ def verify_grid(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: Non
         GridUnreadable: There is no readable grid.json, and no unfinished grid either.
     """
     if not (folder / GRID_FILE).is_file() and (folder / STATE_FOLDER).is_dir():
-        return Verdict((GRID_FILE,), (), (), 0, 0)
+        return Verification((GRID_FILE,), (), (), 0, 0)
     grid = read_grid(folder)
     missing, changed, read_bytes = [], [], 0
     named = {GRID_FILE}
@@ -71,7 +71,7 @@ def verify_grid(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: Non
                 read_bytes += file.size
                 if not _same(path, file, on_bytes):
                     changed.append(name)
-    return Verdict(tuple(missing), tuple(changed), _extra(folder, named), len(named) - 1, read_bytes)
+    return Verification(tuple(missing), tuple(changed), _extra(folder, named), len(named) - 1, read_bytes)
 
 
 def _same(path: Path, file: File, on_bytes: Callable[[int], None]) -> bool:

@@ -16,8 +16,8 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
-from dami_merge.grid.device import choose_device, prove
 from dami_merge.live.model import LiveModel, tied
+from dami_merge.tensors.device import choose_device, prove
 from dami_merge.tensors.kernels import fastest
 
 if TYPE_CHECKING:

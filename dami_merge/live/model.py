@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
-from dami_merge.grid.device import cpu_workers
 from dami_merge.lambdas import parse_lambda
 from dami_merge.tensors.interpolate import Interpolate
 from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
+from dami_merge.tensors.threads import cpu_workers
 
 SLICE_ELEMENTS = 1 << 24
 """Elements that are computed in one step: bounds the scratch memory, and is plenty to keep a GPU busy."""

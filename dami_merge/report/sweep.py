@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dami_merge.evaluation.examples import examples
-from dami_merge.evaluation.findings import findings
-from dami_merge.evaluation.pareto import frontier
+from dami_merge.evaluation.statistics.findings import findings
+from dami_merge.evaluation.statistics.pareto import frontier
 from dami_merge.lambdas import label
+from dami_merge.report.examples import examples
 from dami_merge.report.page import render
 from dami_merge.report.sweep_figures import GROUP_PREFIX, sweep_figures
 
 if TYPE_CHECKING:
     from dami_merge.evaluation.rollout import Rollout
     from dami_merge.evaluation.rollouts_file import Sidecar
-    from dami_merge.evaluation.summary import SweepReport
+    from dami_merge.evaluation.statistics.summary import SweepReport
 
 SHOWN_CHARACTERS = 600
 LONGEST_TEXT = 20_000

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from altair import Chart, LayerChart
 
-    from dami_merge.evaluation.row import Row
-    from dami_merge.evaluation.summary import Comparison, Section, SweepReport
+    from dami_merge.evaluation.statistics.lambda_summary import LambdaSummary
+    from dami_merge.evaluation.statistics.summary import Comparison, Section, SweepReport
 
 GROUP_PREFIX = "group-"
 
@@ -36,7 +36,7 @@ def sweep_figures(report: "SweepReport") -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _values(rows: "Sequence[Row]") -> list[dict[str, object]]:
+def _values(rows: "Sequence[LambdaSummary]") -> list[dict[str, object]]:
     return [
         {
             "λ": float(row.lam),
@@ -72,7 +72,7 @@ def _curve(values: list[dict[str, object]], what: str, ends: tuple[str, str], fo
     return layered
 
 
-def _accuracy(rows: "Sequence[Row]") -> Figure:
+def _accuracy(rows: "Sequence[LambdaSummary]") -> Figure:
     chart = _curve(_values(rows), "accuracy", ("low", "high"), ".1%")
     caption = (
         "Share of right answers, each question counted once. The band is a 95% Wilson interval of as many"
@@ -81,7 +81,7 @@ def _accuracy(rows: "Sequence[Row]") -> Figure:
     return figure("accuracy", "Accuracy over λ", caption, wide(chart, _CURVE_HEIGHT))
 
 
-def _tokens(rows: "Sequence[Row]") -> Figure:
+def _tokens(rows: "Sequence[LambdaSummary]") -> Figure:
     alt = plotting()
     values = _values(rows)
     median = (
@@ -150,7 +150,7 @@ def _frontier(comparison: "Comparison") -> Figure:
     return figure("frontier", "Accuracy against tokens", caption, wide(chart, _FRONTIER_HEIGHT))
 
 
-def _thinking(rows: "Sequence[Row]") -> Figure:
+def _thinking(rows: "Sequence[LambdaSummary]") -> Figure:
     alt = plotting()
     values = [
         {"λ": label(row.lam), "state": state, "share": share, "order": order, "cut": row.cut}
@@ -174,7 +174,7 @@ def _thinking(rows: "Sequence[Row]") -> Figure:
     return figure("thinking", "The thinking block over λ", caption, wide(chart, _CURVE_HEIGHT))
 
 
-def _shares(row: "Row") -> tuple[float, ...]:
+def _shares(row: "LambdaSummary") -> tuple[float, ...]:
     """As `_STATES`; the rest may come out below 0 by a rounding."""
     shares = (row.closed, row.wrong_tag, row.unclosed)
     return *shares, max(0.0, 1 - sum(shares))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge.backends.dialogue import Answer, Dialogue
-from dami_merge.checkpoint.source import BUNDLED_THINKING, open_source
+from dami_merge.backends.dialogue import Decoded, Dialogue
+from dami_merge.bundled import BUNDLED_THINKING
+from dami_merge.checkpoint.source import open_source
 from dami_merge.errors import InputRefused
-from tests.backends.tiny import questions
+from tests.tiny import questions
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def test_a_rendered_prompt_gets_no_special_tokens_on_top(folder: Path) -> None:
 
 def test_padding_after_the_end_is_no_part_of_an_answer_and_special_tokens_within_are(folder: Path) -> None:
     dialogue = Dialogue(folder, spec="tiny")
-    assert dialogue.answer([5, 7, 6, 8, 3, 0, 0]) == Answer("<think>0</think>1", 5, "stop")
-    assert dialogue.answer([7, 0, 1, 8]) == Answer("0<pad><|user|>1", 4, "length")
-    assert dialogue.answer([3, 0]) == Answer("", 1, "stop")
+    assert dialogue.answer([5, 7, 6, 8, 3, 0, 0]) == Decoded("<think>0</think>1", 5, "stop")
+    assert dialogue.answer([7, 0, 1, 8]) == Decoded("0<pad><|user|>1", 4, "length")
+    assert dialogue.answer([3, 0]) == Decoded("", 1, "stop")
 
 
 @pytest.mark.parametrize("at", ["generation_config.json", "config.json"])

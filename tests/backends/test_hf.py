@@ -16,11 +16,12 @@ from transformers import AutoTokenizer
 
 from dami_merge.backends.hf import HfBackend
 from dami_merge.backends.models import LiveModels
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, open_source
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
+from dami_merge.checkpoint.source import open_source
 from dami_merge.errors import BackendError, GridUnreadable, InputRefused, LambdaError, UsageError
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from dami_merge.evaluation.question import Message, Question
-from tests.backends.tiny import GREEDY, LAMBDAS, SAMPLED, questions, requests
+from dami_merge.evaluation.questions.question import Message, Question
+from tests.tiny import GREEDY, LAMBDAS, SAMPLED, questions, requests
 
 THINKING = Fraction(1)
 Answers = dict[tuple[str, int], tuple[str, int, str]]

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from dami_merge.backends.conversation import Connection
-from dami_merge.backends.endpoint import Endpoints
 from dami_merge.backends.openai import OpenAIBackend
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from tests.backends.tiny import GREEDY, SAMPLED, requests
+from dami_merge.router.endpoint import Endpoints
 from tests.openai_server import Body, ChatServer, Fault, running_server
+from tests.tiny import GREEDY, SAMPLED, requests
 
 LAM = Fraction(2, 5)
 QUICK = Connection(retries=2, timeout_s=20)

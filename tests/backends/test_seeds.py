@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.evaluation.generation import Request
-from dami_merge.evaluation.question import Message, Question
+from dami_merge.evaluation.questions.question import Message, Question
 
 
 def request(name: str = "q", sample: int = 0, text: str = "2+2?") -> Request:

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from dami_merge.backends.conversation import Connection
-from dami_merge.backends.endpoint import Endpoints
 from dami_merge.backends.hf import HfBackend
 from dami_merge.backends.openai import OpenAIBackend
 from dami_merge.errors import BackendError
-from tests.backends.tiny import GREEDY, LAMBDAS, SAMPLED, requests
+from dami_merge.router.endpoint import Endpoints
+from tests.tiny import GREEDY, LAMBDAS, SAMPLED, requests
 
 pytestmark = pytest.mark.slow
 

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.checkpoint.pair import join
-from dami_merge.checkpoint.source import (
-    BUNDLED_INSTRUCT,
-    BUNDLED_THINKING,
-    fetched,
-    open_both,
-    open_source,
-)
+from dami_merge.checkpoint.source import fetched, open_both, open_source
 from dami_merge.errors import InputRefused
 from tests.checkpoints import random_tensors, write_checkpoint
 

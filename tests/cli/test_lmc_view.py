@@ -9,7 +9,7 @@ import pytest
 from dami_merge import check_lmc
 from dami_merge.cli.lmc_value import lmc_value
 from dami_merge.cli.lmc_view import show_lmc
-from dami_merge.connectivity.path import PathReport, Point, Step
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import LmcReport
 from tests.checkpoints import near, random_tensors, write_checkpoint
 
@@ -17,10 +17,10 @@ LAMBDAS = Fraction(0), Fraction(1, 3), Fraction(1)
 PATH = PathReport(
     texts=3,
     tokens=30,
-    points=tuple(Point(lam, loss) for lam, loss in zip(LAMBDAS, (2.0, 2.01, 1.0), strict=True)),
+    points=tuple(PathPoint(lam, loss) for lam, loss in zip(LAMBDAS, (2.0, 2.01, 1.0), strict=True)),
     steps=(
-        Step(LAMBDAS[0], LAMBDAS[1], (0.99, 0.97), (0.98, 0.96)),
-        Step(LAMBDAS[1], LAMBDAS[2], (0.95, 0.99), (0.94, 0.98)),
+        PathStep(LAMBDAS[0], LAMBDAS[1], (0.99, 0.97), (0.98, 0.96)),
+        PathStep(LAMBDAS[1], LAMBDAS[2], (0.95, 0.99), (0.94, 0.98)),
     ),
     barrier=0.51,
     barrier_above_line=0.01,

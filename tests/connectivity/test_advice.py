@@ -9,7 +9,7 @@ import pytest
 from dami_merge import check_lmc
 from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.difference import DifferenceReport, Survival
-from dami_merge.connectivity.path import PathReport, Point, Step
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import CellReport, GroupReport, LmcReport
 from dami_merge.connectivity.sample import SampleReport
 from dami_merge.tensors.similarity import Similarity
@@ -19,10 +19,10 @@ from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 def _path(losses: tuple[float, ...], moves: tuple[float, ...], above: float = 0.0) -> PathReport:
     lambdas = [Fraction(number, len(losses) - 1) for number in range(len(losses))]
     steps = [
-        Step(start, stop, (1 - move,), (1.0,))
+        PathStep(start, stop, (1 - move,), (1.0,))
         for start, stop, move in zip(lambdas, lambdas[1:], moves, strict=False)
     ]
-    points = [Point(lam, loss) for lam, loss in zip(lambdas, losses, strict=True)]
+    points = [PathPoint(lam, loss) for lam, loss in zip(lambdas, losses, strict=True)]
     return PathReport(3, 30, tuple(points), tuple(steps), above + 0.5, above, Fraction(1, 2))
 
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dami_merge import check_lmc
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_source
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
+from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.path import walk_pair
 from dami_merge.connectivity.texts import read_texts

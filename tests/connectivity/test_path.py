@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_source
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
+from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity import path as module
-from dami_merge.connectivity.path import PathReport, Point, Step, linear_cka, walk, walk_pair
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk, walk_pair
 from dami_merge.connectivity.texts import Text, read_texts
 from dami_merge.errors import InputRefused
 from dami_merge.lambdas import even_grid
@@ -140,10 +141,10 @@ def test_progress_is_told_for_every_lambda(tokenizer: Any) -> None:
 def reported(cosines: list[float], losses: list[float]) -> PathReport:
     lambdas = even_grid(len(cosines))
     steps = [
-        Step(a, b, (1.0, c), (1.0, 1.0))
+        PathStep(a, b, (1.0, c), (1.0, 1.0))
         for (a, b), c in zip(itertools.pairwise(lambdas), cosines, strict=True)
     ]
-    points = [Point(lam, loss) for lam, loss in zip(lambdas, losses, strict=True)]
+    points = [PathPoint(lam, loss) for lam, loss in zip(lambdas, losses, strict=True)]
     return PathReport(1, 1, tuple(points), tuple(steps), 0.0, 0.0, Fraction(0))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge.checkpoint.source import bundled_questions
+from dami_merge.bundled import bundled_questions
 from dami_merge.connectivity.texts import Text, read_texts
 from dami_merge.errors import InputRefused
 

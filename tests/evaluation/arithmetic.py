@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from dami_merge.evaluation.question import Message, Question
+from dami_merge.evaluation.questions.question import Message, Question
 
 
 def sums(count: int) -> tuple[Question, ...]:

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from dami_merge.evaluation.grading import Grader
+from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.rollouts_file import open_rollouts, settings_of
-from dami_merge.evaluation.sweep import sweep
+from dami_merge.evaluation.sweep import fill_rollouts
 from tests.evaluation.arithmetic import Calculator, sums
 
 LAMBDAS = tuple(Fraction(number, 4) for number in range(5))
@@ -34,7 +34,7 @@ def main(path: Path, pause_s: float) -> None:
     settings = settings_of(backend.describe(), "default", SAMPLING)
     with Grader() as grader, open_rollouts(path, settings, QUESTIONS) as file:
         print("open", flush=True)
-        sweep(QUESTIONS, LAMBDAS, backend, SAMPLING, grader, file)
+        fill_rollouts(QUESTIONS, LAMBDAS, backend, SAMPLING, grader, file)
 
 
 if __name__ == "__main__":

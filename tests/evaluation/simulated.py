@@ -9,7 +9,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from dami_merge.evaluation.generation import Finish
-from dami_merge.evaluation.rollout import Rollout, Thinking
+from dami_merge.evaluation.grading.thinking import Thinking
+from dami_merge.evaluation.rollout import Rollout
 
 QUICK = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 

@@ -11,10 +11,10 @@ import pytest
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation import sweep as sweeping
 from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
-from dami_merge.evaluation.grading import Grader
+from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
-from dami_merge.evaluation.sweep import Progress, graded, sweep
+from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts, graded
 from tests.evaluation.arithmetic import Calculator, sums
 
 LAMBDAS = (Fraction(0), Fraction(1, 2), Fraction(1))
@@ -33,10 +33,10 @@ def _swept(
     lambdas: Sequence[Fraction] = LAMBDAS,
     sampling: SamplingSettings = SAMPLING,
     stop_after: int = 10**9,
-) -> list[Progress]:
-    told: list[Progress] = []
+) -> list[SweepProgress]:
+    told: list[SweepProgress] = []
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: SweepProgress) -> None:
         told.append(progress)
         if sum(each.graded > 0 for each in told) >= stop_after:
             raise Stopped
@@ -46,7 +46,7 @@ def _swept(
         Grader() as grader,
         open_rollouts(path, settings_of(backend.describe(), "default", sampling), asked) as file,
     ):
-        sweep(asked, lambdas, backend, sampling, grader, file, on_progress=on_progress)
+        fill_rollouts(asked, lambdas, backend, sampling, grader, file, on_progress=on_progress)
     return told
 
 
@@ -187,6 +187,6 @@ def test_lines_are_made_durable_as_often_as_was_promised(
         open_rollouts(path, settings_of({"kind": "calculator"}, "default", SAMPLING), sums(6)) as file,
     ):
         before = len(synced)
-        sweep(sums(6), LAMBDAS, Calculator(), SAMPLING, grader, file)
+        fill_rollouts(sums(6), LAMBDAS, Calculator(), SAMPLING, grader, file)
         assert len(synced) - before == times
     assert len(synced) == before + times + 1  # and once at the end

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
-from dami_merge.grid.plan import DEFAULT_BLOCK_BYTES, Endpoints, GridPlan, make_plan
+from dami_merge.grid.plan import DEFAULT_BLOCK_BYTES, EndsMode, GridPlan, make_plan
 from dami_merge.grid.recipe import Recipe
 from tests.tensors.rational import FORMATS, bits_of, tensor_of, weighted_mean
 
@@ -24,7 +24,7 @@ def plan_of(
     output: Path,
     *,
     block_bytes: int = DEFAULT_BLOCK_BYTES,
-    endpoints: Endpoints = "auto",
+    endpoints: EndsMode = "auto",
     **fields: Any,  # of a Recipe
 ) -> GridPlan:
     """The plan of a pair of folders, as the command line makes it."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dami_merge.errors import InputRefused
 from dami_merge.files import Digest
-from dami_merge.grid.build import Progress, build_grid
-from dami_merge.grid.materialize import Materializer
+from dami_merge.grid.build import BuildProgress, build_grid
+from dami_merge.grid.pipeline.materialize import Materializer
 from dami_merge.lambdas import even_grid, folder_name
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.grid.grids import THREE, assert_interpolated, plan_of, raw, tree, weights_of
@@ -273,7 +273,7 @@ COUNTING_RUN = """
 import sys
 from pathlib import Path
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.device import choose_device
+from dami_merge.tensors.device import choose_device
 from dami_merge.lambdas import even_grid
 from dami_merge.tensors.compiled import compiled_interpolate
 from dami_merge.tensors.kernels import fastest
@@ -338,7 +338,7 @@ def test_both_sources_are_read_once_and_memory_keeps_its_bound_whatever_the_mode
 def test_progress_counts_every_byte_of_every_lambda(tmp_path: Path) -> None:
     folders = write_pair(tmp_path, several_blocks(0), several_blocks(1))
     plan = plan_of(folders, tmp_path / "grid", lambdas=THREE, block_bytes=1 << 16)
-    seen: list[Progress] = []
+    seen: list[BuildProgress] = []
     built = build_grid(plan, on_progress=seen.append)
     done = [progress.done_bytes for progress in seen]
     assert done == sorted(done)
@@ -347,7 +347,7 @@ def test_progress_counts_every_byte_of_every_lambda(tmp_path: Path) -> None:
     assert done[-1] == seen[-1].total_bytes == plan.checkpoint_bytes * 3
     assert built.written_bytes == plan.checkpoint_bytes * 3
     assert {progress.resumed_bytes for progress in seen} == {0}
-    again: list[Progress] = []
+    again: list[BuildProgress] = []
     assert build_grid(plan, on_progress=again.append).written_bytes == 0
     assert again == []
 

@@ -11,10 +11,12 @@ import pytest
 
 import dami_merge.grid.manifest as manifest
 from dami_merge._version import __version__
+from dami_merge.declared import encode
 from dami_merge.errors import GridUnreadable
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.manifest import encode, fraction_text, json_schema, read_grid, schema_bytes, write_grid
+from dami_merge.grid.manifest import json_schema, read_grid, schema_bytes, write_grid
 from dami_merge.grid.recipe import Sampling
+from dami_merge.lambdas import fraction_text
 from tests.grid.grids import THREE, plan_of
 
 Change = Callable[[dict[str, Any]], object]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import DiskFull, InputRefused, OutputRefused
-from dami_merge.grid.build import Progress, build_grid
+from dami_merge.grid.build import BuildProgress, build_grid
 from dami_merge.grid.output import space_needed
 from dami_merge.grid.plan import GridPlan
 from tests.checkpoints import write_checkpoint, write_json
@@ -81,10 +81,10 @@ def test_a_run_killed_at_any_step_is_resumed_and_ends_byte_identical(
         assert set(built.made) | finished == {FIRST, SECOND}
 
 
-def stop_in(shard: str) -> Callable[[Progress], None]:
+def stop_in(shard: str) -> Callable[[BuildProgress], None]:
     """Breaks the run off, as Ctrl-C does, once a shard is reached."""
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: BuildProgress) -> None:
         if progress.shard == shard:
             raise KeyboardInterrupt
 
@@ -100,7 +100,7 @@ def test_an_interrupted_run_leaves_only_partial_folders_without_config(
     left = {path.name for path in (tmp_path / "grid").iterdir()}
     assert left == {".dami-merge", "lambda-0.00.partial", "lambda-0.30.partial", "lambda-1.00.partial"}
     assert not list((tmp_path / "grid").rglob("config.json"))
-    resumed: list[Progress] = []
+    resumed: list[BuildProgress] = []
     assert build_grid(plan, on_progress=resumed.append).made == (SECOND,)
     assert {progress.resumed_bytes for progress in resumed} == {plan.shards[0].size_bytes * 3}
     assert resumed[0].done_bytes == plan.shards[0].size_bytes * 3
@@ -283,7 +283,7 @@ def test_a_disk_that_fills_on_the_way_is_told_and_resumed_after_space_is_made(
 ) -> None:
     calls = 0
 
-    def fill_once(_: Progress) -> None:
+    def fill_once(_: BuildProgress) -> None:
         nonlocal calls
         calls += 1
         if calls == moment:
@@ -333,11 +333,11 @@ def test_what_an_earlier_run_wrote_need_not_be_free_again(folders: tuple[Path, P
     assert space_needed(plan) == 0
 
 
-def when_in(shard: str, act: Callable[[], None]) -> Callable[[Progress], None]:
+def when_in(shard: str, act: Callable[[], None]) -> Callable[[BuildProgress], None]:
     """Do something once when the run has reached a shard."""
     done = False
 
-    def callback(progress: Progress) -> None:
+    def callback(progress: BuildProgress) -> None:
         nonlocal done
         if progress.shard == shard and not done:
             done = True

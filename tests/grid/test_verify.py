@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dami_merge.errors import GridUnreadable
-from dami_merge.grid.verify import Verdict, grid_bytes, verify_grid
+from dami_merge.grid.verify import Verification, grid_bytes, verify
 
 
 @pytest.fixture
@@ -17,17 +17,17 @@ def grid(grid_copy: Path) -> Path:
 
 def test_a_finished_grid_is_whole_and_every_byte_was_read(grid: Path) -> None:
     counted: list[int] = []
-    verdict = verify_grid(grid, on_bytes=counted.append)
+    verdict = verify(grid, on_bytes=counted.append)
     files = [path for path in grid.glob("lambda-*/**/*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    assert verdict == Verdict((), (), (), len(files), size)
+    assert verdict == Verification((), (), (), len(files), size)
     assert verdict.whole
     assert sum(counted) == size == grid_bytes(grid)
 
 
 def test_a_grid_that_was_copied_without_its_state_is_whole(grid: Path, tmp_path: Path) -> None:
     shutil.copytree(grid, tmp_path / "bare", ignore=shutil.ignore_patterns(".dami-merge"))
-    assert verify_grid(tmp_path / "bare").whole
+    assert verify(tmp_path / "bare").whole
 
 
 @pytest.mark.parametrize("position", [0, 8, -512, -1])
@@ -38,17 +38,17 @@ def test_one_changed_bit_is_found_although_size_and_time_are_kept(position: int,
     content[position] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=times)
-    verdict = verify_grid(grid)
+    verdict = verify(grid)
     assert verdict.changed == ("lambda-0.30/model.safetensors",)
     assert not verdict.whole
 
 
 def test_a_file_of_another_size_is_found_without_being_read(grid: Path) -> None:
-    whole = verify_grid(grid).read_bytes
+    whole = verify(grid).read_bytes
     path = grid / "lambda-1.00" / "model.safetensors"
     size = path.stat().st_size
     os.truncate(path, size - 1)
-    verdict = verify_grid(grid)
+    verdict = verify(grid)
     assert verdict.changed == ("lambda-1.00/model.safetensors",)
     assert verdict.read_bytes == whole - size
 
@@ -58,7 +58,7 @@ def test_missing_and_extra_files_are_told_apart(grid: Path) -> None:
     (grid / "stray").mkdir()
     (grid / "stray" / "note.txt").write_text("x")
     (grid / "lambda-1.00" / "dangling").symlink_to("nowhere")
-    verdict = verify_grid(grid)
+    verdict = verify(grid)
     assert verdict.missing == ("lambda-0.00/tokenizer.json",)
     assert verdict.changed == ()
     assert verdict.extra == ("lambda-0.00/tokenizer.old", "lambda-1.00/dangling", "stray/note.txt")
@@ -67,19 +67,19 @@ def test_missing_and_extra_files_are_told_apart(grid: Path) -> None:
 def test_a_whole_checkpoint_that_is_gone_is_missing_file_by_file(grid: Path) -> None:
     names = sorted(f"lambda-0.30/{path.name}" for path in (grid / "lambda-0.30").iterdir())
     shutil.rmtree(grid / "lambda-0.30")
-    assert list(verify_grid(grid).missing) == names
+    assert list(verify(grid).missing) == names
 
 
 def test_an_unfinished_grid_is_not_whole(grid: Path) -> None:
     (grid / "grid.json").unlink()
-    verdict = verify_grid(grid)
+    verdict = verify(grid)
     assert verdict.missing == ("grid.json",)
     assert not verdict.whole
 
 
 def test_a_folder_without_a_grid_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(GridUnreadable, match=r"grid\.json: No such file") as caught:
-        verify_grid(tmp_path)
+        verify(tmp_path)
     assert "dami-merge grid" in caught.value.hint
     with pytest.raises(GridUnreadable, match=r"grid\.json: No such file"):
         grid_bytes(tmp_path)

@@ -10,9 +10,9 @@ import pytest
 
 from dami_merge import check_lmc
 from dami_merge.connectivity.difference import DifferenceReport, Spectrum
-from dami_merge.connectivity.path import PathReport, Point, Step
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import LmcReport
-from dami_merge.evaluation.summary import SweepReport, summarise
+from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import Figure
 from dami_merge.report.sweep_figures import sweep_figures
@@ -89,10 +89,10 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
     path = PathReport(
         1,
         9,
-        tuple(Point(lam, loss) for lam, loss in zip(lambdas, (2.0, 5.0, 1.0), strict=True)),
+        tuple(PathPoint(lam, loss) for lam, loss in zip(lambdas, (2.0, 5.0, 1.0), strict=True)),
         (
-            Step(lambdas[0], lambdas[1], (1.0, 0.75), (1.0, 0.5)),
-            Step(lambdas[1], lambdas[2], (1.5, 0.5), (1.0, 0.25)),
+            PathStep(lambdas[0], lambdas[1], (1.0, 0.75), (1.0, 0.5)),
+            PathStep(lambdas[1], lambdas[2], (1.5, 0.5), (1.0, 0.25)),
         ),
         3.5,
         3.33,

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from dami_merge import check_lmc
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.differences import ConfigDifference
-from dami_merge.checkpoint.source import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions, open_both
+from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity.difference import DifferenceReport, Survival, examine_difference
-from dami_merge.connectivity.path import PathReport, Point, Step, walk_pair
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, walk_pair
 from dami_merge.connectivity.report import LmcReport
 from dami_merge.connectivity.sample import SampleReport
 from dami_merge.connectivity.texts import read_texts
@@ -202,9 +203,9 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
     path = PathReport(
         3,
         30,
-        tuple(Point(lam, 2.0 + (lam == Fraction(1, 2))) for lam in lambdas),
+        tuple(PathPoint(lam, 2.0 + (lam == Fraction(1, 2))) for lam in lambdas),
         tuple(
-            Step(start, stop, (1.0, 1 - size), (1.0, 1.0))
+            PathStep(start, stop, (1.0, 1 - size), (1.0, 1.0))
             for (start, stop), size in zip(itertools.pairwise(lambdas), steps, strict=True)
         ),
         above + 0.5,

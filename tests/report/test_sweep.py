@@ -7,14 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dami_merge.evaluation.examples import examples
 from dami_merge.evaluation.generation import SamplingSettings
-from dami_merge.evaluation.grading import Grader
-from dami_merge.evaluation.question import Message
-from dami_merge.evaluation.rollout import Rollout, Thinking
+from dami_merge.evaluation.grading.grader import Grader
+from dami_merge.evaluation.grading.thinking import Thinking
+from dami_merge.evaluation.questions.question import Message
+from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, read_sidecar, settings_of
-from dami_merge.evaluation.summary import summarise
-from dami_merge.evaluation.sweep import sweep
+from dami_merge.evaluation.statistics.summary import summarise
+from dami_merge.evaluation.sweep import fill_rollouts
+from dami_merge.report.examples import examples
 from dami_merge.report.page import Figure, svg
 from dami_merge.report.sweep import SHOWN_CHARACTERS, sweep_page
 from dami_merge.report.sweep_figures import sweep_figures
@@ -38,7 +39,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Grader() as grader,
         open_rollouts(path, settings_of(backend.describe(), "g", sampling), asked) as file,
     ):
-        sweep(asked, LAMBDAS, backend, sampling, grader, file)
+        fill_rollouts(asked, LAMBDAS, backend, sampling, grader, file)
     return path
 
 

@@ -1,0 +1,156 @@
+"""Whether two mathematical answers are equal, by math-verify in a process of its own.
+
+Any thread may ask. Knows nothing of questions, nor of where in a text an answer stands.
+"""
+
+import contextlib
+import importlib.util
+import json
+import select
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import IO, Any
+
+from dami_merge.errors import DamiMergeError
+
+LIMIT_S = 5
+"""For reading one text, and for one comparison; math-verify's own default."""
+
+PARSED_CHARACTERS = 4000
+"""The end of a longer text is read; a longer box is equal to nothing."""
+
+START_S = 60
+END_S = 5
+
+_COMMAND = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    " from dami_merge.evaluation.grading.math_worker import answer_requests; answer_requests()"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One comparison.
+
+    Attributes:
+        answer: The expression that was found, as it was written; None if there is none.
+        correct: It equals the right one.
+    """
+
+    answer: str | None
+    correct: bool
+
+
+class MathJudge:
+    """Compares answers by mathematical value. Its process starts with the first comparison.
+
+    A comparison that takes too long, or too much memory (`10^{10^{10}}` is a short text), ends as not equal;
+    the process is then replaced. Threads take turns.
+    """
+
+    def __init__(self, *, limit_s: int = LIMIT_S) -> None:
+        self._limit_s = limit_s
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """End the process; another comparison would start it again."""
+        with self._lock:
+            if self._process is not None:
+                with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                    _input(self._process).close()  # between requests it ends by itself
+                    self._process.wait(END_S)
+            self._stop()
+
+    def judge(self, gold: str, text: str, *, boxed: bool) -> Judgement:
+        """Compare.
+
+        Args:
+            gold: The right answer: LaTeX or a plain number, with or without dollar signs.
+            text: The answer alone if it stood in a box; otherwise a text, whose last number or formula, or
+                the one after "answer", is taken.
+            boxed: Which of the two it is.
+
+        Raises:
+            DamiMergeError: math-verify is not installed, or does not start.
+        """
+        if boxed and len(text) > PARSED_CHARACTERS:
+            return Judgement(text, correct=False)
+        request = {
+            "gold": gold,
+            "text": text[-PARSED_CHARACTERS:],
+            "boxed": boxed,
+            "limit_s": self._limit_s,
+        }
+        with self._lock:
+            try:
+                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms come first
+            except BaseException:  # an interrupt: the next request must not read this one's answer
+                self._stop()
+                raise
+            if answer is None:
+                self._stop()
+                return Judgement(text if boxed else None, correct=False)
+        return Judgement(answer["answer"], correct=answer["correct"])
+
+    def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
+        """The process, with the request sent; a new one if the last was ended from outside."""
+        line = json.dumps(request).encode() + b"\n"
+        for _ in range(2):
+            if self._process is None:
+                self._process = _started()
+            try:
+                _input(self._process).write(line)
+                _input(self._process).flush()
+            except BrokenPipeError:
+                self._stop()
+            else:
+                return self._process
+        raise DamiMergeError("the process of math-verify ends before it is asked")
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.kill()
+        with contextlib.suppress(BrokenPipeError), process:
+            pass  # leaving closes the pipes, and waits
+
+
+def _started() -> "subprocess.Popen[bytes]":
+    if importlib.util.find_spec("math_verify") is None:
+        message = "grading mathematics needs math-verify, which is not installed"
+        raise DamiMergeError(message, hint="pip install 'dami-merge[sweep]'")
+    process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
+        # Isolated, so that a file of the working folder named like a module of the library is not imported.
+        [sys.executable, "-I", "-c", _COMMAND, json.dumps(sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    if _line(process, START_S) is None:
+        process.kill()
+        _, said = process.communicate()
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise DamiMergeError(
+            f"math-verify does not start: {last or 'no answer'}", hint="pip install math-verify"
+        )
+    return process
+
+
+def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    return process.stdin
+
+
+def _line(process: "subprocess.Popen[bytes]", wait_s: float) -> dict[str, Any] | None:
+    """The next line of output; None if the process ends or is silent for so long."""
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    ready, _, _ = select.select([process.stdout], [], [], wait_s)
+    line = process.stdout.readline() if ready else b""
+    if not line:
+        return None
+    value: dict[str, Any] = json.loads(line)
+    return value

@@ -1,0 +1,1 @@
+"""Questions from files, the Hub and generators. Imports no torch."""

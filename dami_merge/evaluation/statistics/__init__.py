@@ -1,0 +1,1 @@
+"""What rollouts say about each λ: means, intervals, differences, the Pareto frontier. Knows numbers only."""

@@ -1,0 +1,86 @@
+"""Where accuracy or tokens fall although λ grows."""
+
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from dami_merge.evaluation.statistics.bootstrap import Resamples, percentiles
+from dami_merge.evaluation.statistics.interval import Interval
+from dami_merge.evaluation.statistics.point import Point, ascending
+
+Metric = Literal["accuracy", "tokens"]
+
+
+class Violation(msgspec.Struct, frozen=True, kw_only=True):
+    """A fall.
+
+    Attributes:
+        start: The smaller λ.
+        stop: The larger λ, where the metric is lower.
+        metric: What falls.
+        drop: By how much; above 0.
+        interval: Of the drop; None for points without rollouts.
+        confidence: Share of resamples in which it falls too; None for points without rollouts. It is not
+            corrected for the number of pairs, and the best λ before `stop` was picked by the same data, so
+            that it is on the high side.
+    """
+
+    start: Fraction
+    stop: Fraction
+    metric: Metric
+    drop: float
+    interval: Interval | None
+    confidence: float | None
+
+
+def violations(points: Sequence[Point], *, resamples: Resamples | None = None) -> tuple[Violation, ...]:
+    """Every fall between neighbours, and from the best λ before to each λ.
+
+    Args:
+        points: In any order. Of several best λ before, the nearest is taken.
+        resamples: Of these λ; without, a fall is a fact about the points and has no confidence.
+
+    Returns:
+        Those of accuracy, then those of tokens, by `stop` and then `start`; each pair once.
+
+    Raises:
+        InputRefused: There is no point, two are of one λ, or one was not resampled.
+    """
+    path = ascending(points)
+    found = []
+    metrics: tuple[Metric, ...] = ("accuracy", "tokens")
+    for metric in metrics:
+        values = [_value(point, metric) for point in path]
+        for before, after in sorted(_pairs(values), key=lambda pair: pair[::-1]):
+            if values[before] > values[after]:
+                drop = values[before] - values[after]
+                found.append(_violation(path[before].lam, path[after].lam, metric, drop, resamples))
+    return tuple(found)
+
+
+def _pairs(values: Sequence[float]) -> set[tuple[int, int]]:
+    best = {
+        (max(range(after), key=lambda place: (values[place], place)), after)
+        for after in range(1, len(values))
+    }
+    return best | set(itertools.pairwise(range(len(values))))
+
+
+def _violation(
+    start: Fraction, stop: Fraction, metric: Metric, drop: float, resamples: Resamples | None
+) -> Violation:
+    interval, confidence = None, None
+    if resamples is not None:
+        means = resamples.accuracy if metric == "accuracy" else resamples.tokens
+        drops = means[:, resamples.column(start)] - means[:, resamples.column(stop)]
+        interval, confidence = percentiles(drops), float((drops > 0).mean())
+    return Violation(
+        start=start, stop=stop, metric=metric, drop=drop, interval=interval, confidence=confidence
+    )
+
+
+def _value(point: Point, metric: Metric) -> float:
+    return point.accuracy if metric == "accuracy" else point.tokens

@@ -1,0 +1,134 @@
+"""Accuracy up, tokens down: which λ are worth having, and which another λ beats.
+
+A λ dominates another if it is no less accurate and takes no more tokens, and is better in one of them; of two
+that are equal in both the smaller λ dominates. So with equal accuracy fewer tokens win.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dami_merge.evaluation.statistics.bootstrap import Resamples
+from dami_merge.evaluation.statistics.point import Point, ascending
+from dami_merge.evaluation.statistics.table import Floats
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One λ among the others.
+
+    Attributes:
+        lam: Which; `lambda` in JSON.
+        dominated_by: The λ of the frontier that dominate it, ascending; empty for one of the frontier.
+        frontier_share: Share of resamples in which it is on the frontier; None for points without rollouts.
+    """
+
+    lam: Fraction = msgspec.field(name="lambda")
+    dominated_by: tuple[Fraction, ...]
+    frontier_share: float | None
+
+
+class Pareto(msgspec.Struct, frozen=True, kw_only=True):
+    """Which λ are worth having.
+
+    Attributes:
+        frontier: λ that none dominates, by ascending tokens, and so by ascending accuracy. Each is the best
+            single λ for a budget from its own tokens up to those of the next.
+        hull: Those at the corners of the upper left convex hull, likewise: what sending a share of the
+            queries to one λ and the others to another can reach is on or below the lines between them.
+        standings: Every λ, ascending.
+    """
+
+    frontier: tuple[Fraction, ...]
+    hull: tuple[Fraction, ...]
+    standings: tuple[Standing, ...]
+
+
+def pareto(points: Sequence[Point], *, resamples: Resamples | None = None) -> Pareto:
+    """Sort λ into frontier, hull and dominated.
+
+    Args:
+        points: In any order.
+        resamples: Of these λ, or of more.
+
+    Raises:
+        InputRefused: There is no point, two are of one λ, or one was not resampled.
+    """
+    path = ascending(points)
+    beats = [_dominators(*_arrays(path), place)[0] for place in range(len(path))]
+    front = [place for place in range(len(path)) if not beats[place].any()]
+    shares: list[float | None] = [None] * len(path)
+    if resamples is not None:
+        columns = [resamples.column(point.lam) for point in path]
+        drawn = resamples.accuracy[:, columns], resamples.tokens[:, columns]
+        shares = [float(1 - _dominators(*drawn, place).any(axis=1).mean()) for place in range(len(path))]
+    return Pareto(
+        frontier=tuple(point.lam for point in frontier(path)),
+        hull=tuple(point.lam for point in hull(path)),
+        standings=tuple(
+            Standing(point.lam, tuple(path[other].lam for other in front if beats[place][other]), share)
+            for place, (point, share) in enumerate(zip(path, shares, strict=True))
+        ),
+    )
+
+
+def frontier(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points that none dominates, by ascending tokens.
+
+    Raises:
+        InputRefused: There is no point, or two are of one λ.
+    """
+    kept: list[Point] = []
+    for point in sorted(ascending(points), key=lambda point: (point.tokens, -point.accuracy, point.lam)):
+        if not kept or point.accuracy > kept[-1].accuracy:
+            kept.append(point)
+    return tuple(kept)
+
+
+def hull(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Corners of the upper left convex hull, by ascending tokens; a point on a line between two is no corner.
+
+    Raises:
+        InputRefused: There is no point, or two are of one λ.
+    """
+    corners: list[Point] = []
+    for point in frontier(points):
+        while len(corners) > 1 and not _bends_down(corners[-2], corners[-1], point):
+            corners.pop()
+        corners.append(point)
+    return tuple(corners)
+
+
+def best_under(points: Sequence[Point], budget: float) -> Point | None:
+    """The most accurate λ whose mean tokens are within a budget; None where none fits.
+
+    Of equally accurate ones that of fewer tokens, then the smaller λ.
+
+    Raises:
+        InputRefused: There is no point, or two are of one λ.
+    """
+    fitting = [point for point in frontier(points) if point.tokens <= budget]
+    return fitting[-1] if fitting else None
+
+
+def _dominators(accuracy: Floats, tokens: Floats, place: int) -> NDArray[np.bool_]:
+    """Shape [B, Λ]: whether λ number `place` is dominated by each; λ ascend."""
+    own_accuracy, own_tokens = accuracy[:, place, None], tokens[:, place, None]
+    smaller = np.arange(accuracy.shape[1]) < place
+    better = (accuracy > own_accuracy) | (tokens < own_tokens) | smaller
+    dominated: NDArray[np.bool_] = (accuracy >= own_accuracy) & (tokens <= own_tokens) & better
+    return dominated
+
+
+def _arrays(points: Sequence[Point]) -> tuple[Floats, Floats]:
+    return np.array([[each.accuracy for each in points]]), np.array([[each.tokens for each in points]])
+
+
+def _bends_down(first: Point, middle: Point, last: Point) -> bool:
+    """Whether the middle is strictly above the line; in exact arithmetic, so that a line is a line."""
+    (x1, y1), (x2, y2), (x3, y3) = (
+        (Fraction(each.tokens), Fraction(each.accuracy)) for each in (first, middle, last)
+    )
+    return (y2 - y1) * (x3 - x1) > (y3 - y1) * (x2 - x1)

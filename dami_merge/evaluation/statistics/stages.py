@@ -1,0 +1,73 @@
+"""The three stages of a λ path: answers without a thinking block, the switch, and saturation.
+
+"Revisiting Model Interpolation for Efficient Reasoning" (arXiv 2510.10977) describes them; the limits are
+ours.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import msgspec
+
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.evaluation.statistics.point import Point, ascending
+from dami_merge.lambdas import label
+
+NO_THINKING = 0.05
+"""Share of closed thinking blocks up to which a λ does not think. Source: ours; Qwen3-4B-2507 has 0.014 where
+its switch begins and 0.6 one step later."""
+
+SATURATED = 0.95
+"""Share from which a λ always thinks. Source: ours; the same pair has 0.999 from where its switch ends."""
+
+
+class Stages(msgspec.Struct, frozen=True, kw_only=True):
+    """The λ of a path, parted; every λ is in exactly one of the tuples, ascending.
+
+    Attributes:
+        before: No thinking: [0, `start`).
+        switch: [`start`, `stop`]: from the last λ that does not think to the first that always does.
+        after: Saturation: (`stop`, 1].
+        start: Largest λ such that it and all before it are at most at `NO_THINKING`; None if the first is
+            above.
+        stop: Smallest λ such that it and all behind it are at least at `SATURATED`; None if the last is
+            below. Where nothing switches, since all λ are on one side, `switch` is empty.
+    """
+
+    before: tuple[Fraction, ...]
+    switch: tuple[Fraction, ...]
+    after: tuple[Fraction, ...]
+    start: Fraction | None
+    stop: Fraction | None
+
+
+def stages(points: Sequence[Point]) -> Stages:
+    """Part a path by the shares of closed thinking blocks.
+
+    Args:
+        points: In any order, each with `closed`.
+
+    Raises:
+        InputRefused: There is no point, two are of one λ, or one has no share.
+    """
+    path = ascending(points)
+    shares = [(point.lam, point.closed) for point in path if point.closed is not None]
+    if len(shares) < len(path):
+        missing = ", ".join(label(point.lam) for point in path if point.closed is None)
+        raise InputRefused([Problem("closed", f"no share of closed thinking blocks at λ = {missing}")])
+    lambdas = [lam for lam, _ in shares]
+    quiet = next((n for n, (_, share) in enumerate(shares) if share > NO_THINKING), len(shares))
+    full = next((n for n, (_, share) in enumerate(reversed(shares)) if share < SATURATED), len(shares))
+    start = lambdas[quiet - 1] if quiet else None
+    stop = lambdas[-full] if full else None
+    if len(shares) in {quiet, full}:
+        first = last = quiet
+    else:
+        first, last = max(quiet - 1, 0), len(shares) - max(full - 1, 0)
+    return Stages(
+        before=tuple(lambdas[:first]),
+        switch=tuple(lambdas[first:last]),
+        after=tuple(lambdas[last:]),
+        start=start,
+        stop=stop,
+    )

@@ -1,0 +1,290 @@
+"""One output shard at every λ, streamed: read, compute, write and digest overlap over bounded buffers.
+
+Peak memory is `SLOTS` blocks of both inputs and of every λ's output, whatever the size of shard and model.
+The library neither prints nor logs; the caller passes a callback that is told the bytes as they are done.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dami_merge.checkpoint.header import ITEM_BYTES
+from dami_merge.errors import InputRefused
+from dami_merge.files import Digest
+from dami_merge.grid.output import Receipt, Written
+from dami_merge.grid.pipeline.arithmetic import Arithmetic, OnAccelerator, OnCores, Work
+from dami_merge.grid.pipeline.blocks import Block, Segment, cut_blocks
+from dami_merge.grid.pipeline.refusals import require_finite, unequal
+from dami_merge.grid.pipeline.slots import Slot, Waits, new_slot, nothing
+from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
+from dami_merge.lambdas import folder_name
+from dami_merge.tensors.dtypes import FLOAT_DTYPES
+from dami_merge.tensors.kernels import TORCH, Kernel
+from dami_merge.tensors.stream import Read, Reader
+from dami_merge.tensors.threads import one_torch_thread
+from dami_merge.tensors.writer import PAGE_BYTES, ShardWriter, Writer, same_file
+
+OnBytes = Callable[[int], None]
+"""Told the output bytes of each block, all λ together, when it has been handed to the writers."""
+
+_MAX_WRITERS = 4
+
+
+class Materializer:
+    """Makes shards of one plan; holds the buffers and threads between them. A context manager.
+
+    Attributes:
+        direct: Whether everything finished so far went past the page cache.
+        shared: Files that are a source's, by a reflink or a hard link.
+        waits: What its steps waited for.
+    """
+
+    def __init__(
+        self,
+        plan: GridPlan,
+        device: torch.device,
+        *,
+        workers: int,
+        kernel: Callable[[], Kernel] = lambda: TORCH,
+    ) -> None:
+        """Allocate the buffers.
+
+        Args:
+            plan: The grid.
+            device: Where the arithmetic runs.
+            workers: Threads of arithmetic on a CPU; no result depends on it.
+            kernel: Gives the form of the arithmetic, asked for each block; no result depends on it either.
+        """
+        self._plan = plan
+        self._device = device
+        self._workers = workers
+        self._kernel = kernel
+        self._slots = [
+            new_slot(number, block_bytes=plan.block_bytes, lambdas=len(plan.lambdas))
+            for number in range(SLOTS)
+        ]
+        self._stack = ExitStack()
+        self.direct = True
+        self.shared = 0
+        self.waits = Waits()
+
+    def __enter__(self) -> "Materializer":
+        plan, stack = self._plan, self._stack
+        stack.enter_context(one_torch_thread())
+        self._readers = tuple(
+            stack.enter_context(
+                Reader(side.root, {name: header.size_bytes for name, header in side.files.items()})
+            )
+            for side in (plan.pair.instruct, plan.pair.thinking)
+        )
+        self._arithmetic = self._start_arithmetic()
+        stack.callback(self._arithmetic.close)
+        lanes = min(_MAX_WRITERS, len(plan.lambdas))
+        self._finish = _pool(stack, lanes)
+        self._conclude = stack.enter_context(ThreadPoolExecutor(1))
+        self._read = _pool(stack, 1)
+        self._write = [_pool(stack, 1) for _ in range(lanes)]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _start_arithmetic(self) -> Arithmetic:
+        if self._device.type == "cpu":
+            return OnCores(lambda *work: self._kernel().interpolate(*work), workers=self._workers)
+        buffers = [view for slot in self._slots for view in (slot.instruct, slot.thinking, slot.out)]
+        return OnAccelerator(self._kernel().interpolate, self._device, buffers, slots=SLOTS)
+
+    def make(self, shard: ShardJob, folders: Sequence[Path], advance: OnBytes) -> Receipt:
+        """Write one shard of every λ, durable and digested; see `start`."""
+        return self.start(shard, folders, advance, lambda _: None).result()
+
+    def start(
+        self, shard: ShardJob, folders: Sequence[Path], advance: OnBytes, keep: Callable[[Receipt], None]
+    ) -> Future[Receipt]:
+        """Write one shard of every λ; what remains is to make it durable, beside the next one.
+
+        Args:
+            shard: Which.
+            folders: One existing folder per λ.
+            advance: Told of progress.
+            keep: Given the receipt when all files are durable, in another thread.
+
+        Returns:
+            What was kept; closing the materializer waits for it, whatever else went wrong.
+
+        Raises:
+            InputRefused: NaN or Inf, integer tensors that differ, or a source that changed.
+            DiskFull: The disk filled up; what other shards finished stays.
+        """
+        with ExitStack() as stack:
+            writers: list[Writer] = []
+            for lam, folder in zip(self._plan.lambdas, folders, strict=True):
+                writers.append(self._writer(shard, lam, folder / shard.name))
+                stack.callback(writers[-1].close)
+            digests = (Digest(), Digest())
+            try:
+                self._stream(shard, writers, digests, advance)
+            finally:
+                self._settle()
+            stack.pop_all()
+        return self._conclude.submit(self._concluded, shard, writers, digests, keep)
+
+    def _writer(self, shard: ShardJob, lam: Fraction, path: Path) -> Writer:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = self._plan.source_file(shard, lam)
+        if source is not None and self._plan.endpoints != "write":
+            copy = same_file(source, path, link=self._plan.endpoints == "link")
+            if copy is not None:
+                self.shared += 1
+                return copy
+        return ShardWriter(path, expected_bytes=shard.size_bytes)
+
+    def _concluded(
+        self,
+        shard: ShardJob,
+        writers: Sequence[Writer],
+        digests: tuple[Digest, Digest],
+        keep: Callable[[Receipt], None],
+    ) -> Receipt:
+        try:
+            finished = list(self._finish.map(lambda writer: writer.finish(), writers))
+        finally:
+            for writer in writers:
+                writer.close()
+        self.direct &= all(writer.direct for writer in writers)
+        names = [folder_name(lam) for lam in self._plan.lambdas]
+        files = {name: Written(*facts) for name, facts in zip(names, finished, strict=True)}
+        receipt = Receipt(shard.name, files, digests[0].text(), digests[1].text())
+        keep(receipt)
+        return receipt
+
+    def _settle(self) -> None:
+        """Let running work end before its files are closed; its errors were, or will be, raised."""
+        for slot in self._slots:
+            for write in slot.writes:
+                write.cancel()
+            for write in slot.writes:
+                if not write.cancelled():
+                    write.exception()
+            slot.writes.clear()
+            slot.computed = nothing
+
+    def _stream(
+        self,
+        shard: ShardJob,
+        writers: Sequence[Writer],
+        digests: tuple[Digest, Digest],
+        advance: OnBytes,
+    ) -> None:
+        pages = len(shard.header) // PAGE_BYTES * PAGE_BYTES
+        for writer in writers:
+            writer.write(shard.header[:pages])
+        advance(pages * len(writers))
+        free = deque(self._slots)
+        reading: deque[tuple[Slot, Block, Future[None]]] = deque()
+        source = cut_blocks(shard, self._plan.block_bytes)
+        block = next(source, None)
+        while block is not None or reading:
+            while block is not None and len(reading) < SLOTS - 1:
+                slot = free.popleft()
+                slot.wait(self.waits)
+                reading.append((slot, block, self._read.submit(self._fill, slot, block, digests)))
+                block = next(source, None)
+            slot, current, read = reading.popleft()
+            with self.waits.counted("reading_s"):
+                read.result()
+            with self.waits.counted("computing_s"):
+                self._compute_block(shard, slot, current)
+            for number, writer in enumerate(writers):
+                lane = self._write[number % len(self._write)]
+                slot.writes.append(
+                    lane.submit(_write, slot.computed, writer, self._result(slot, current, number))
+                )
+            free.append(slot)
+            advance(current.out_bytes * len(writers))
+        for slot in self._slots:
+            slot.wait(self.waits)
+
+    def _fill(self, slot: Slot, block: Block, digests: tuple[Digest, Digest]) -> None:
+        sides: tuple[tuple[list[Read], memoryview], ...] = (
+            (block.instruct, slot.instruct),
+            (block.thinking, slot.thinking),
+        )
+        for reader, (reads, buffer), digest in zip(self._readers, sides, digests, strict=True):
+            buffer[: len(block.lead)] = block.lead
+            for read in reads:
+                digest.update(reader.read(read, buffer))
+
+    def _compute_block(self, shard: ShardJob, slot: Slot, block: Block) -> None:
+        for number in range(len(self._plan.lambdas) if block.lead else 0):
+            start = number * self._plan.block_bytes
+            slot.out[start : start + len(block.lead)] = block.lead
+        work: list[tuple[Segment, Work]] = []
+        for run in block.runs:
+            if run.kind == "equal":
+                self._copy_equal(shard, slot, block, run)
+            else:
+                work.append((run, self._work(slot, block, run)))
+        look = not self._plan.recipe.allow_nonfinite
+        finite = self._arithmetic.start(slot.number, [each for _, each in work], look=look)
+        slot.computed = partial(require_finite, finite, shard, block, work)
+
+    def _copy_equal(self, shard: ShardJob, slot: Slot, block: Block, run: Segment) -> None:
+        size = run.elements * ITEM_BYTES[run.dtype]
+        left = slot.instruct[run.instruct_at : run.instruct_at + size]
+        if left != slot.thinking[run.thinking_at : run.thinking_at + size]:
+            raise InputRefused([unequal(shard, slot, block, run)])
+        for number in range(len(self._plan.lambdas)):
+            start = number * self._plan.block_bytes + run.out_at
+            slot.out[start : start + size] = left
+
+    def _work(self, slot: Slot, block: Block, run: Segment) -> Work:
+        left = _tensor(slot.instruct, run.instruct_at, run.instruct_dtype, run.elements)
+        right = _tensor(slot.thinking, run.thinking_at, run.thinking_dtype, run.elements)
+        return Work(left, right, *self._targets(slot, block, run))
+
+    def _targets(self, slot: Slot, block: Block, run: Segment) -> tuple[Sequence[Fraction], Tensor]:
+        """The λ that must be computed, and a tensor over their output rows; see `_result`."""
+        lambdas = self._plan.lambdas
+        first = int(lambdas[0] == 0 and block.instruct_is_output)
+        last = len(lambdas) - int(lambdas[-1] == 1 and block.thinking_is_output)
+        item = ITEM_BYTES[run.dtype]
+        rows, stride = last - first, self._plan.block_bytes // item
+        if not rows:
+            return (), torch.empty(0, run.elements, dtype=FLOAT_DTYPES[run.dtype])
+        start = first * self._plan.block_bytes + run.out_at
+        flat = _tensor(slot.out, start, run.dtype, (rows - 1) * stride + run.elements)
+        return lambdas[first:last], flat.as_strided((rows, run.elements), (stride, 1))
+
+    def _result(self, slot: Slot, block: Block, number: int) -> memoryview:
+        """Where one λ's bytes of a block lie: an endpoint's where they were read, if nothing changes."""
+        lam = self._plan.lambdas[number]
+        if lam == 0 and block.instruct_is_output:
+            return slot.instruct[: block.out_bytes]
+        if lam == 1 and block.thinking_is_output:
+            return slot.thinking[: block.out_bytes]
+        start = number * self._plan.block_bytes
+        return slot.out[start : start + block.out_bytes]
+
+
+def _write(computed: Callable[[], None], writer: Writer, data: memoryview) -> None:
+    computed()
+    writer.write(data)
+
+
+def _tensor(buffer: memoryview, position: int, dtype: str, elements: int) -> Tensor:
+    return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[dtype], count=elements, offset=position)
+
+
+def _pool(stack: ExitStack, threads: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(threads)
+    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    return pool

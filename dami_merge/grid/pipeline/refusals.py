@@ -1,0 +1,60 @@
+"""What only the weights themselves can forbid, found while a block is made, and the tensor it lies in."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dami_merge.checkpoint.header import ITEM_BYTES
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.grid.pipeline.arithmetic import Finite, Work
+from dami_merge.grid.pipeline.blocks import Block, Segment
+from dami_merge.grid.pipeline.slots import Slot
+from dami_merge.grid.plan import ShardJob
+
+
+def _name_at(shard: ShardJob, position: int) -> str:
+    """The tensor that holds a byte of the output file."""
+    return next(job.name for job in reversed(shard.tensors) if job.start <= position)
+
+
+def unequal(shard: ShardJob, slot: Slot, block: Block, run: Segment) -> Problem:
+    """The first integer that differs."""
+    item = ITEM_BYTES[run.dtype]
+    for element in range(run.elements):
+        left = slot.instruct[run.instruct_at + element * item :][:item]
+        if left != slot.thinking[run.thinking_at + element * item :][:item]:
+            name = _name_at(shard, block.start + run.out_at + element * item)
+            return Problem(
+                "integer-differs",
+                f"the {run.dtype} tensor {name!r} is not equal in both models",
+                "integers are not weights: interpolate checkpoints that share them",
+            )
+    raise AssertionError("called for equal bytes")
+
+
+def require_finite(
+    finite: Finite, shard: ShardJob, block: Block, work: Sequence[tuple[Segment, Work]]
+) -> None:
+    """Wait for a block's arithmetic.
+
+    Raises:
+        InputRefused: With the first NaN or Inf, if the answer is that there is one.
+    """
+    if finite():
+        return
+    for run, each in work:
+        for side, values in (("instruct", each.instruct), ("thinking", each.thinking)):
+            if not bool(torch.isfinite(values).all()):
+                raise InputRefused([_nonfinite(shard, block, run, side, values)])
+    raise AssertionError("a kernel saw NaN or Inf where there is none")
+
+
+def _nonfinite(shard: ShardJob, block: Block, run: Segment, side: str, values: Tensor) -> Problem:
+    element = int((~torch.isfinite(values)).nonzero()[0])
+    name = _name_at(shard, block.start + run.out_at + element * ITEM_BYTES[run.dtype])
+    return Problem(
+        "nonfinite",
+        f"{name!r} holds {float(values[element])} in {side}",
+        "the checkpoint is damaged; --allow-nonfinite interpolates it all the same",
+    )

@@ -1,0 +1,87 @@
+"""Which device does the arithmetic, and a proof that it rounds as the CPU does."""
+
+from fractions import Fraction
+
+import torch
+
+from dami_merge.errors import DeviceUnfit
+from dami_merge.tensors.interpolate import Interpolate, interpolate
+
+_PROBE_ELEMENTS = 4096
+
+
+def choose_devices(wanted: str) -> tuple[torch.device, ...]:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:0,cuda:2` or `mps` into devices that are there.
+
+    `auto` is all CUDA devices, else the CPU; `cuda` is all CUDA devices.
+
+    Raises:
+        DeviceUnfit: One is not there.
+    """
+    gpus = tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
+    if wanted == "auto":
+        return gpus or (torch.device("cpu"),)
+    if wanted == "cuda" and gpus:
+        return gpus
+    devices = tuple(dict.fromkeys(_named(name) for name in wanted.split(",")))
+    if len(devices) > 1 and any(device.type != "cuda" for device in devices):
+        raise DeviceUnfit(f"{wanted!r}: only CUDA devices share a grid", hint="name one device")
+    return devices
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The first of `choose_devices`, for what runs on one.
+
+    Raises:
+        DeviceUnfit: It is not there.
+    """
+    return choose_devices(wanted)[0]
+
+
+def _named(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceUnfit(f"{name!r} is not a device", hint="cpu, cuda, cuda:1 or mps") from error
+    if not _present(device):
+        raise DeviceUnfit(f"there is no device {name} here", hint="--device auto takes what there is")
+    return torch.device("cuda", 0) if device.type == "cuda" and device.index is None else device
+
+
+def _present(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    if device.type == "mps":
+        return torch.backends.mps.is_available()
+    return device.type == "cpu"
+
+
+def prove(device: torch.device, candidate: Interpolate) -> None:
+    """Compare what a form of the arithmetic gives on a device with torch's on the CPU, bit for bit.
+
+    The sample is fixed: bfloat16 and float16 of all magnitudes, subnormals too.
+
+    Raises:
+        DeviceUnfit: They differ.
+    """
+    if device.type != "cpu":
+        compare_bits(str(device), device, candidate)
+
+
+def compare_bits(name: str, device: torch.device, candidate: Interpolate) -> None:
+    """The comparison of `prove`; `name` is what an error calls the candidate."""
+    lambdas = sorted([*(Fraction(k, 10) for k in range(11)), Fraction(1, 3), Fraction(500, 1001)])
+    generator = torch.Generator().manual_seed(0)
+    for dtype in (torch.bfloat16, torch.float16):
+        patterns = torch.randint(-(1 << 15), 1 << 15, (2, _PROBE_ELEMENTS), generator=generator)
+        sample = patterns.to(torch.int16).view(dtype)
+        left, right = torch.where(torch.isfinite(sample), sample, torch.ones_like(sample))
+        here = torch.empty(len(lambdas), len(left), dtype=dtype)
+        there = torch.empty_like(here, device=device)
+        interpolate(left, right, lambdas, here)
+        candidate(left.to(device), right.to(device), lambdas, there)
+        if not torch.equal(here.view(torch.int16), there.cpu().view(torch.int16)):
+            raise DeviceUnfit(
+                f"{name} rounds {dtype} differently from torch on the CPU",
+                hint="use --device cpu: bits would differ",
+            )

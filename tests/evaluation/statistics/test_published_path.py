@@ -1,0 +1,107 @@
+"""The published path of Qwen3-4B-2507 yields what its authors saw in it.
+
+Table of "Revisiting Model Interpolation for Efficient Reasoning", arXiv 2510.10977: λ, AIME25 mean@64,
+tokens, share of closed thinking blocks, IFEval, tokens, GPQA-Diamond, tokens; shares in percent.
+"""
+
+from fractions import Fraction
+
+import pytest
+
+from dami_merge.evaluation.statistics.monotone import Metric, violations
+from dami_merge.evaluation.statistics.pareto import best_under, pareto
+from dami_merge.evaluation.statistics.point import Point
+from dami_merge.evaluation.statistics.serving_grid import serving_grid
+from dami_merge.evaluation.statistics.stages import stages
+
+PUBLISHED = (
+    ("0", 46.6, 15097, 0, 83.5, 1174, 41.3, 570),
+    ("0.2", 52.2, 16794, 0, 79.7, 4933, 48.9, 1107),
+    ("0.4", 55.8, 12448, 1.4, 70.2, 6492, 61.3, 5634),
+    ("0.5", 62.5, 11189, 59.6, 68.8, 2932, 64.5, 7548),
+    ("0.6", 71.0, 12681, 100, 85.9, 1445, 66.2, 8769),
+    ("0.8", 80.5, 17574, 99.9, 86.9, 1556, 66.2, 8427),
+    ("1", 80.4, 22813, 99.9, 86.6, 2091, 65.8, 9114),
+)
+AIME = [Point(Fraction(row[0]), row[1] / 100, row[2], row[3] / 100) for row in PUBLISHED]
+IFEVAL = [Point(Fraction(row[0]), row[4] / 100, row[5]) for row in PUBLISHED]
+GPQA = [Point(Fraction(row[0]), row[6] / 100, row[7]) for row in PUBLISHED]
+
+
+def lambdas(*texts: str) -> tuple[Fraction, ...]:
+    return tuple(map(Fraction, texts))
+
+
+def falls(points: list[Point], metric: Metric) -> list[tuple[Fraction, ...]]:
+    found = violations(points)
+    assert {(each.interval, each.confidence) for each in found} == {(None, None)}
+    return [(each.start, each.stop) for each in found if each.metric == metric]
+
+
+def dominated(points: list[Point]) -> dict[Fraction, tuple[Fraction, ...]]:
+    return {each.lam: each.dominated_by for each in pareto(points).standings if each.dominated_by}
+
+
+def test_thinking_comes_in_three_stages() -> None:
+    found = stages(AIME)
+    assert found.before == lambdas("0", "0.2")
+    assert found.switch == lambdas("0.4", "0.5", "0.6")
+    assert found.after == lambdas("0.8", "1")
+    assert (found.start, found.stop) == lambdas("0.4", "0.6")
+
+
+def test_aime_tokens_fall_into_the_switch_and_stay_below_the_peak_before_it() -> None:
+    assert falls(AIME, "tokens") == [
+        lambdas("0.2", "0.4"),
+        lambdas("0.2", "0.5"),
+        lambdas("0.4", "0.5"),
+        lambdas("0.2", "0.6"),
+    ]
+    assert falls(AIME, "accuracy") == [lambdas("0.8", "1")]
+
+
+def test_static_four_fifths_beats_thinking_with_23_percent_fewer_tokens() -> None:
+    found = dominated(AIME)
+    assert found[Fraction(1)] == lambdas("0.8")
+    four_fifths, thinking = AIME[5], AIME[6]
+    assert 1 - four_fifths.tokens / thinking.tokens == pytest.approx(0.23, abs=0.005)
+    assert pareto(AIME).frontier == lambdas("0.5", "0.6", "0.8")
+    assert set(found) == set(lambdas("0", "0.2", "0.4", "1"))
+    assert found[Fraction(0)] == lambdas("0.5", "0.6")
+
+
+def test_ifeval_dips_in_the_middle_where_its_tokens_peak() -> None:
+    middle = [point for point in IFEVAL if point.lam in lambdas("0.4", "0.5")]
+    assert all(point.accuracy < IFEVAL[0].accuracy for point in middle)
+    assert max(IFEVAL, key=lambda point: point.tokens).lam == Fraction("0.4")
+    assert falls(IFEVAL, "accuracy") == [
+        lambdas("0", "0.2"),
+        lambdas("0", "0.4"),
+        lambdas("0.2", "0.4"),
+        lambdas("0", "0.5"),
+        lambdas("0.4", "0.5"),
+        lambdas("0.8", "1"),
+    ]
+    assert {pair for pair in falls(IFEVAL, "tokens") if pair[0] == Fraction("0.4")} == {
+        lambdas("0.4", "0.5"),
+        lambdas("0.4", "0.6"),
+        lambdas("0.4", "0.8"),
+        lambdas("0.4", "1"),
+    }
+    assert set(dominated(IFEVAL)) == set(lambdas("0.2", "0.4", "0.5", "1"))
+
+
+def test_gpqa_is_saturated_from_six_tenths() -> None:
+    assert dominated(GPQA) == {Fraction("0.6"): lambdas("0.8"), Fraction(1): lambdas("0.8")}
+    assert falls(GPQA, "accuracy") == [lambdas("0.8", "1")]
+    assert falls(GPQA, "tokens") == [lambdas("0.6", "0.8")]
+
+
+def test_a_budget_names_its_lambda_and_one_too_small_names_none() -> None:
+    assert best_under(AIME, 15097) == AIME[4]
+    assert best_under(AIME, 11188) is None
+    assert pareto(AIME).hull == lambdas("0.5", "0.6", "0.8")
+    assert serving_grid(AIME).lambdas == lambdas("0.5", "0.6", "0.8")
+    assert serving_grid(IFEVAL).lambdas == lambdas("0", "0.6")
+    assert serving_grid(IFEVAL).loss == pytest.approx(0.01)  # 0.8 is one point better, and no more
+    assert serving_grid(GPQA).lambdas == lambdas("0", "0.2", "0.4", "0.5", "0.8")

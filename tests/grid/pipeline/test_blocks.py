@@ -1,0 +1,142 @@
+"""Blocks cover a shard once, in order, within their bound, and read what the headers say."""
+
+import math
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dami_merge.checkpoint.header import FLOATS, INTEGERS, ITEM_BYTES, TensorInfo
+from dami_merge.grid.pipeline.blocks import Block, cut_blocks
+from dami_merge.grid.plan import ShardJob, TensorJob
+from dami_merge.tensors.stream import Read
+
+quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+Tensors = list[tuple[str, str, str, tuple[int, ...]]]
+"""Dtype on the Instruct side, on the Thinking side, as written, and the shape."""
+
+floats = st.sampled_from(sorted(FLOATS))
+shapes = st.lists(st.sampled_from((0, 1, 2, 3, 5, 7, 13, 64, 301)), max_size=2).map(tuple)
+tensors = st.lists(
+    st.one_of(
+        st.tuples(floats, floats, floats, shapes),
+        st.builds(
+            lambda dtype, shape: (dtype, dtype, dtype, shape), st.sampled_from(sorted(INTEGERS)), shapes
+        ),
+    ),
+    max_size=12,
+)
+
+
+def laid_out(dtypes: list[tuple[str, tuple[int, ...]]], start: int) -> list[TensorInfo]:
+    infos = []
+    for number, (dtype, shape) in enumerate(dtypes):
+        size = math.prod(shape) * ITEM_BYTES[dtype]
+        infos.append(TensorInfo(f"t{number}", dtype, shape, start, size))
+        start += size
+    return infos
+
+
+def shard_of(content: Tensors, thinking_files: int = 1) -> ShardJob:
+    """A shard whose Thinking side is spread over files, in another order within each."""
+    header = b"h" * 4096
+    left = laid_out([(a, shape) for a, _, _, shape in content], start=104)
+    files = [list(range(number, len(content), thinking_files))[::-1] for number in range(thinking_files)]
+    right: dict[int, tuple[str, TensorInfo]] = {}
+    for number, members in enumerate(files):
+        infos = laid_out([(content[m][1], content[m][3]) for m in members], start=57)
+        right |= {m: (f"part-{number}", info) for m, info in zip(members, infos, strict=True)}
+    jobs, start = [], len(header)
+    for number, (_, _, written, shape) in enumerate(content):
+        jobs.append(TensorJob(f"t{number}", ("one", left[number]), right[number], written, start))
+        start += math.prod(shape) * ITEM_BYTES[written]
+    return ShardJob("model.safetensors", header, start, tuple(jobs))
+
+
+def bytes_read(reads: list[Read]) -> list[tuple[int, str, int]]:
+    """Every byte of a buffer that is read: its position, and where it comes from."""
+    return [(r.position + i, r.file, r.offset + i) for r in reads for i in range(r.size_bytes)]
+
+
+def source_of(block: Block, side: str, shard: ShardJob) -> list[tuple[str, str, int]]:
+    """What each element that a block computes is read from: dtype, file and offset, in output order."""
+    places = {position: (file, offset) for position, file, offset in bytes_read(getattr(block, side))}
+    found = []
+    for run in block.runs:
+        dtype, position = getattr(run, f"{side}_dtype"), getattr(run, f"{side}_at")
+        for element in range(run.elements):
+            first = position + element * ITEM_BYTES[dtype]
+            file, offset = places[first]
+            span = [places[first + i] for i in range(ITEM_BYTES[dtype])]
+            assert span == [(file, offset + i) for i in range(ITEM_BYTES[dtype])]
+            found.append((dtype, file, offset))
+    return found
+
+
+def promised(shard: ShardJob, side: str) -> list[tuple[str, str, int]]:
+    found = []
+    for job in shard.tensors:
+        file, info = getattr(job, side)
+        item = ITEM_BYTES[info.dtype]
+        found += [(info.dtype, file, info.start + element * item) for element in range(info.elements)]
+    return found
+
+
+@quick
+@given(tensors, st.sampled_from((64, 72, 256, 4096, 1 << 16)), st.integers(1, 3))
+def test_every_element_is_read_from_its_place_and_written_once_in_order(
+    content: Tensors, block_bytes: int, files: int
+) -> None:
+    shard = shard_of(content, files)
+    cut = list(cut_blocks(shard, block_bytes))
+    for side in ("instruct", "thinking"):
+        assert [place for block in cut for place in source_of(block, side, shard)] == promised(shard, side)
+    position = len(shard.header)
+    for block in cut:
+        assert block.start == position
+        at = 0
+        for run in block.runs:
+            assert run.out_at == at
+            at += run.elements * ITEM_BYTES[run.dtype]
+        assert at == block.out_bytes > 0
+        position += block.out_bytes
+    assert position == shard.size_bytes
+
+
+@quick
+@given(tensors, st.sampled_from((64, 72, 256, 4096)))
+def test_no_buffer_exceeds_the_block_size_and_inputs_are_aligned(content: Tensors, block_bytes: int) -> None:
+    for block in cut_blocks(shard_of(content, 2), block_bytes):
+        assert max(block.instruct_bytes, block.thinking_bytes, block.out_bytes) <= block_bytes
+        for reads, used in ((block.instruct, block.instruct_bytes), (block.thinking, block.thinking_bytes)):
+            assert all(read.position + read.size_bytes <= used for read in reads)
+            ends = [(read.position, read.position + read.size_bytes) for read in reads]
+            assert all(first[1] <= second[0] for first, second in pairwise(ends)), "reads overlap"
+        for run in block.runs:
+            assert run.instruct_at % 8 == run.thinking_at % 8 == 0
+            assert run.kind == ("interpolate" if run.dtype in FLOATS else "equal")
+
+
+def test_two_thousand_small_tensors_are_one_read_and_one_run() -> None:
+    shard = shard_of([("BF16", "BF16", "BF16", (3, 5))] * 2000)
+    (block,) = cut_blocks(shard, 1 << 16)
+    assert [run.elements for run in block.runs] == [30_000]
+    assert [read.size_bytes for read in block.instruct] == [60_000]
+    assert len(block.thinking) == 2000, "the Thinking side holds them in reverse"
+
+
+def test_a_large_tensor_is_cut_into_full_blocks() -> None:
+    cut = list(cut_blocks(shard_of([("BF16", "BF16", "BF16", (100_001,))]), 1 << 16))
+    assert [block.out_bytes for block in cut] == [65_536, 65_536, 65_536, 3_394]
+
+
+def test_a_wider_written_dtype_bounds_the_block_by_its_output() -> None:
+    cut = list(cut_blocks(shard_of([("BF16", "BF16", "F64", (20_000,))]), 1 << 16))
+    assert [block.out_bytes for block in cut] == [65_536, 65_536, 28_928]
+    assert [block.instruct_bytes for block in cut] == [16_384, 16_384, 7_232]
+
+
+def test_a_shard_without_elements_has_no_blocks() -> None:
+    assert list(cut_blocks(shard_of([]), 1 << 16)) == []
+    assert list(cut_blocks(shard_of([("BF16", "BF16", "BF16", (0, 4))]), 1 << 16)) == []
