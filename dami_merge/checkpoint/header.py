@@ -9,11 +9,12 @@ import json
 import math
 import reprlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.files import digest_bytes
 
@@ -22,14 +23,6 @@ MAX_HEADER_BYTES = 100_000_000
 
 ALIGNMENT = 4096
 """Headers of our own are padded so that the data starts on a page: direct I/O likes it."""
-
-ITEM_BYTES: Mapping[str, int] = {
-    "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8,
-    "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1,
-    "BF16": 2, "F16": 2, "F32": 4, "F64": 8, "C64": 8,
-}  # fmt: skip
-FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
-INTEGERS = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 _LFS_MARK = b"version https://git-lfs"
 _MAX_NUMBER = 2**63 - 1

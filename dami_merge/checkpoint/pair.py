@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from dami_merge.checkpoint.config import differences
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import FLOATS, INTEGERS, TensorInfo
+from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.checkpoint.quantization import quantization_problem
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
+from dami_merge.dtypes import FLOATS, INTEGERS
 from dami_merge.errors import InputRefused, Problem
 
 

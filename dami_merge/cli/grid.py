@@ -9,13 +9,12 @@ import click
 from dami_merge.cli.grid_view import built_value, plan_value, print_plan, show_built
 from dami_merge.cli.interrupt import interruptible
 from dami_merge.cli.output import json_option, meter, show_json
+from dami_merge.dtypes import FLOAT_NAMES
 from dami_merge.errors import DamiMergeError, UsageError
 
 if TYPE_CHECKING:
     from dami_merge.grid.plan import EndsMode, GridPlan
     from dami_merge.grid.recipe import Recipe
-
-DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
 @click.command(short_help="Build a checkpoint at every λ.")
@@ -40,7 +39,7 @@ DTYPES = ("bfloat16", "float16", "float32", "float64")
 )
 @click.option("--steps", type=int, metavar="N", help="N+1 evenly spaced λ instead.")
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), help="Float dtype to write.  [default: each tensor's own]"
+    "--dtype", type=click.Choice(FLOAT_NAMES), help="Float dtype to write.  [default: each tensor's own]"
 )
 @click.option(
     "--donor",

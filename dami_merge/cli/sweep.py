@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dami_merge.cli.grid import DTYPES
 from dami_merge.cli.output import json_option, refuse_unwritable, show_json
 from dami_merge.cli.sweep_view import show_sweep, sweep_meter
+from dami_merge.dtypes import FLOAT_NAMES
 from dami_merge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--grader", metavar="MODULE:FUNCTION", help="Yours: (question, answer text) -> bool.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--dtype", type=click.Choice(DTYPES), help="Of the model in memory.  [default: what is stored]")
+@click.option(
+    "--dtype", type=click.Choice(FLOAT_NAMES), help="Of the model in memory.  [default: what is stored]"
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="[default: what fits in memory]")
 @click.option(
     "--base-url", metavar="URL", help="Ask an OpenAI-compatible server; may hold {lambda} or {name}."

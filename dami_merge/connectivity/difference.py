@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import FLOATS, TensorInfo
+from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
+from dami_merge.dtypes import FLOATS
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.interpolate import interpolate
 from dami_merge.tensors.stream import Read, Reader

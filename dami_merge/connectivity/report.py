@@ -13,7 +13,6 @@ from typing import Literal
 
 from dami_merge.checkpoint.differences import PairDifferences, pair_differences
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import FLOATS
 from dami_merge.checkpoint.pair import examine
 from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
@@ -26,6 +25,7 @@ from dami_merge.connectivity.sample import (
     report_sample,
 )
 from dami_merge.connectivity.stream import piece_bytes, pieces_of, stream
+from dami_merge.dtypes import FLOATS
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.tensors.similarity import Similarity, Sums
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import ITEM_BYTES, TensorInfo
+from dami_merge.checkpoint.header import TensorInfo
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import fastest_compare
 from dami_merge.tensors.similarity import Sums

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from dami_merge.declared import encode
+from dami_merge.dtypes import FloatName
 from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import digest_bytes, write_durable
-from dami_merge.grid.recipe import Dtype, Sampling, Side
+from dami_merge.grid.recipe import Sampling, Side
 from dami_merge.lambdas import folder_name, label, parse_lambda
 
 GRID_FILE = "grid.json"
@@ -51,7 +52,7 @@ class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What was asked for, with every default filled in; the sources stand beside it."""
 
     lambdas: list[LambdaText]
-    dtype: Dtype | None
+    dtype: FloatName | None
     donor: Side | None
     allow_config: list[str]
     allow_nonfinite: bool

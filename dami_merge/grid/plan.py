@@ -15,11 +15,12 @@ from typing import Literal
 
 from dami_merge.checkpoint.config import with_dtype
 from dami_merge.checkpoint.folder import CONFIG_FILE, SINGLE_FILE, Checkpoint
-from dami_merge.checkpoint.header import FLOATS, ITEM_BYTES, TensorInfo, build_header
+from dami_merge.checkpoint.header import TensorInfo, build_header
 from dami_merge.checkpoint.pair import Pair
+from dami_merge.dtypes import DTYPES, FLOATS, HEADER_NAMES, ITEM_BYTES
 from dami_merge.errors import OutputRefused, UsageError
 from dami_merge.files import digest_bytes
-from dami_merge.grid.recipe import HEADER_DTYPES, Recipe, Side
+from dami_merge.grid.recipe import Recipe, Side
 from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
 
 EndsMode = Literal["auto", "link", "write"]
@@ -32,8 +33,6 @@ SLOTS = 3
 
 _SCRATCH_BYTES = 32 << 20
 """Operands of the arithmetic, of all its threads, and the buffers of hashing; measured, rounded up."""
-
-_TORCH_DTYPES: Mapping[str, str] = {value: key for key, value in HEADER_DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ def make_plan(
         )
     for source in (pair.instruct, pair.thinking):
         _refuse_nested(output, source)
-    dtype = HEADER_DTYPES[recipe.dtype] if recipe.dtype else None
+    dtype = HEADER_NAMES[recipe.dtype] if recipe.dtype else None
     thinking = pair.thinking.tensors()
     same = {header.verbatim: file for file, header in pair.thinking.files.items() if header.verbatim}
     shards = tuple(_shard(pair.instruct, file, thinking, same, dtype) for file in sorted(pair.instruct.files))
@@ -253,7 +252,7 @@ def _main_dtype(plan: GridPlan) -> str | None:
         for job in shard.tensors:
             if job.dtype in FLOATS:
                 elements[job.dtype] = elements.get(job.dtype, 0) + job.instruct[1].elements
-    return _TORCH_DTYPES[max(elements, key=lambda name: elements[name])] if elements else None
+    return DTYPES[max(elements, key=lambda name: elements[name])].torch if elements else None
 
 
 def _shard(

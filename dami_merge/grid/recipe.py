@@ -1,7 +1,6 @@
 """A recipe: which pair, which λ, what to write. YAML is data; an unknown field is an error."""
 
 import re
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,21 +9,14 @@ import msgspec
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.declared import read_yaml
+from dami_merge.dtypes import FloatName
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
 
-Dtype = Literal["bfloat16", "float16", "float32", "float64"]
 Side = Literal["instruct", "thinking"]
 
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 SIDES: tuple[Side, ...] = get_args(Side)
 _NAME = re.compile(r"[\w.-]*", re.ASCII)
-HEADER_DTYPES: Mapping[Dtype, str] = {
-    "bfloat16": "BF16",
-    "float16": "F16",
-    "float32": "F32",
-    "float64": "F64",
-}
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -56,7 +48,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     thinking: str
     name: str = ""
     lambdas: tuple[Fraction, ...] = even_grid(DEFAULT_STEPS)
-    dtype: Dtype | None = None
+    dtype: FloatName | None = None
     donor: Side | None = None
     allow_config: tuple[str, ...] = ()
     allow_nonfinite: bool = False
@@ -93,7 +85,7 @@ class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: str = ""
     lambdas: list[str | float | int] | None = None
     steps: int | None = None
-    dtype: Dtype | None = None
+    dtype: FloatName | None = None
     donor: Side | None = None
     allow_config: list[str] = []
     allow_nonfinite: bool = False

@@ -18,23 +18,11 @@ from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
 from dami_merge.live.model import LiveModel, tied
 from dami_merge.tensors.device import choose_device, prove
+from dami_merge.tensors.dtypes import FLOAT_DTYPES, NAMED_FLOATS
 from dami_merge.tensors.kernels import fastest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_FLOATS = {
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
-_STORED = {
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 
 
 def load_live(
@@ -74,8 +62,8 @@ def load_live(
     Peak memory: three models on the device, and one on the host while it loads; with `offload` one on the
     device and three on the host.
     """
-    if dtype is not None and dtype not in _FLOATS:
-        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(_FLOATS))
+    if dtype is not None and dtype not in NAMED_FLOATS:
+        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(NAMED_FLOATS))
     _transformers()
     place = choose_device(device)
     prove(place, fastest(place, output_bytes=0).interpolate)
@@ -86,7 +74,7 @@ def load_live(
         ends = [_loaded(side, _lossless(side) if dtype else "auto", home).state_dict() for side in sides]
         if dtype is None:
             _refuse_conversions(sides, ends)
-        model = _loaded(sides[1], _FLOATS[dtype] if dtype else "auto", place)
+        model = _loaded(sides[1], NAMED_FLOATS[dtype] if dtype else "auto", place)
     live = LiveModel(model.state_dict(), ends[0], ends[1], offload=offload)
     live.set_lambda(1)
     return model, live
@@ -108,12 +96,12 @@ def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None
 
     Peak memory: one model, and one more on the host while it loads.
     """
-    if dtype is not None and dtype not in _FLOATS:
-        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(_FLOATS))
+    if dtype is not None and dtype not in NAMED_FLOATS:
+        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(NAMED_FLOATS))
     place = choose_device(device)
     _transformers()
     with _no_progress_bars():
-        model: PreTrainedModel = _loaded(side, _FLOATS[dtype] if dtype else "auto", place)
+        model: PreTrainedModel = _loaded(side, NAMED_FLOATS[dtype] if dtype else "auto", place)
     return model
 
 
@@ -166,7 +154,7 @@ def _loaded(side: Checkpoint, dtype: torch.dtype | str, device: torch.device) ->
 
 def _lossless(side: Checkpoint) -> torch.dtype:
     """The narrowest dtype that holds every stored float."""
-    stored = {_STORED[info.dtype] for _, info in side.tensors().values() if info.dtype in _STORED}
+    stored = {FLOAT_DTYPES[info.dtype] for _, info in side.tensors().values() if info.dtype in FLOAT_DTYPES}
     return reduce(torch.promote_types, stored or {torch.float32})
 
 
@@ -174,7 +162,7 @@ def _refuse_conversions(sides: Sequence[Checkpoint], ends: Sequence[Mapping[str,
     """A dtype that the loader changes is a rounding before, or after, the one of the grid."""
     problems = []
     for side, end in zip(sides, ends, strict=True):
-        stored = {name: _STORED.get(info.dtype) for name, (_, info) in side.tensors().items()}
+        stored = {name: FLOAT_DTYPES.get(info.dtype) for name, (_, info) in side.tensors().items()}
         groups = [names for names in tied(end) if end[names[0]].is_floating_point()]
         pairs = [(name, end[name].dtype) for names in groups for name in names if name in stored]
         renamed = {end[names[0]].dtype for names in groups if not stored.keys() & set(names)}

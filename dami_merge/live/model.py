@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.lambdas import parse_lambda
+from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.interpolate import Interpolate
 from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
 from dami_merge.tensors.threads import cpu_workers
@@ -25,7 +26,7 @@ SLICE_ELEMENTS = 1 << 24
 _USES = 16
 """How often a λ is set, at a guess: what starting a compiler is weighed against."""
 
-_FLOATS = frozenset({torch.bfloat16, torch.float16, torch.float32, torch.float64})
+_FLOATS = frozenset(FLOAT_DTYPES.values())
 
 
 @dataclass(frozen=True, slots=True)

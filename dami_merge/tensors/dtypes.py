@@ -1,12 +1,21 @@
-"""The float dtypes of safetensors headers as torch knows them."""
+"""The float dtypes of the table as torch objects."""
 
 from collections.abc import Mapping
 
 import torch
 
+from dami_merge.dtypes import DTYPES, FLOAT_NAMES, HEADER_NAMES
+
+
+def _torch_dtype(header: str) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, DTYPES[header].torch)
+    return dtype
+
+
 FLOAT_DTYPES: Mapping[str, torch.dtype] = {
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
+    HEADER_NAMES[name]: _torch_dtype(HEADER_NAMES[name]) for name in FLOAT_NAMES
 }
+"""By header name, `BF16`."""
+
+NAMED_FLOATS: Mapping[str, torch.dtype] = {name: FLOAT_DTYPES[HEADER_NAMES[name]] for name in FLOAT_NAMES}
+"""By the name that users type, `bfloat16`."""

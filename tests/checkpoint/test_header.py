@@ -13,7 +13,6 @@ from safetensors import safe_open
 
 from dami_merge.checkpoint.header import (
     ALIGNMENT,
-    ITEM_BYTES,
     MAX_HEADER_BYTES,
     Header,
     build_header,
@@ -21,6 +20,7 @@ from dami_merge.checkpoint.header import (
     parse_header,
     read_header,
 )
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.errors import InputRefused
 from dami_merge.files import digest_bytes
 from tests.checkpoints import random_tensors, write_checkpoint

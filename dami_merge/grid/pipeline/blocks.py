@@ -7,7 +7,8 @@ fifty thousand small tensors cost as few steps as their bytes need. Knows offset
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dami_merge.checkpoint.header import ITEM_BYTES, TensorInfo
+from dami_merge.checkpoint.header import TensorInfo
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.grid.plan import ShardJob, TensorJob
 from dami_merge.tensors.stream import Read
 from dami_merge.tensors.writer import PAGE_BYTES

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dami_merge.checkpoint.header import ITEM_BYTES
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.errors import InputRefused
 from dami_merge.files import Digest
 from dami_merge.grid.output import Receipt, Written

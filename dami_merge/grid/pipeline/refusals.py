@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dami_merge.checkpoint.header import ITEM_BYTES
+from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.grid.pipeline.arithmetic import Finite, Work
 from dami_merge.grid.pipeline.blocks import Block, Segment

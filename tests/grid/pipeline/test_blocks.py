@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dami_merge.checkpoint.header import FLOATS, INTEGERS, ITEM_BYTES, TensorInfo
+from dami_merge.checkpoint.header import TensorInfo
+from dami_merge.dtypes import FLOATS, INTEGERS, ITEM_BYTES
 from dami_merge.grid.pipeline.blocks import Block, cut_blocks
 from dami_merge.grid.plan import ShardJob, TensorJob
 from dami_merge.tensors.stream import Read
