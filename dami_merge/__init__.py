@@ -24,7 +24,7 @@ from dami_merge.errors import (
 from dami_merge.router.route import Route, Router
 
 if TYPE_CHECKING:
-    from dami_merge.connectivity.report import check_lmc
+    from dami_merge.connectivity.check import check_lmc
     from dami_merge.grid.build import build_grid
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
     "check_lmc",
 ]
 
-_WITH_TORCH = {"build_grid": "dami_merge.grid.build", "check_lmc": "dami_merge.connectivity.report"}
+_WITH_TORCH = {"build_grid": "dami_merge.grid.build", "check_lmc": "dami_merge.connectivity.check"}
 
 
 def __getattr__(name: str) -> object:

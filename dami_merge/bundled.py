@@ -13,6 +13,23 @@ BUNDLED_SPLITS = ("train", "validation", "test")
 _DATA = Path(__file__).parent / "data"
 
 
+def bundled_id(name: str) -> str:
+    """The id that a bundled model has in place of a Hub id: `dami-merge/tiny-instruct`.
+
+    Args:
+        name: What follows the prefix: `tiny/instruct`.
+    """
+    return f"dami-merge/{name.replace('/', '-')}"
+
+
+def is_bundled_pair(instruct_id: str, thinking_id: str) -> bool:
+    """Whether two model ids are those of the bundled pair."""
+    names = (BUNDLED_INSTRUCT, BUNDLED_THINKING)
+    return (instruct_id, thinking_id) == tuple(
+        bundled_id(name.removeprefix(BUNDLED_PREFIX)) for name in names
+    )
+
+
 def bundled_questions() -> Path:
     """The bundled pair's questions: JSONL of `id`, `prompt`, `answer` and `group`."""
     return _DATA / "tiny" / "questions.jsonl"

@@ -1,6 +1,8 @@
 """Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows no particular file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -11,8 +13,13 @@ from dami_merge.errors import RecipeError
 Form = TypeVar("Form", bound=msgspec.Struct)
 
 
-def read_yaml(path: Path, form: type[Form]) -> Form:
-    """Read a YAML file of a declared form; an unknown or doubled field is an error.
+def read_yaml(path: Path, form: type[Form], *, older: Mapping[str, str] = MappingProxyType({})) -> Form:
+    """Read a YAML file of a declared form; an unknown or duplicate field is an error.
+
+    Args:
+        path: The file, UTF-8.
+        form: The struct that declares it.
+        older: Former names of top-level fields, by which they may still be given.
 
     Raises:
         RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
@@ -25,10 +32,16 @@ def read_yaml(path: Path, form: type[Form]) -> Form:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} is not YAML: {error}") from error
     try:
-        return msgspec.convert(content, form)
+        return msgspec.convert(_renamed(content, older), form)
     except msgspec.ValidationError as error:
-        fields = ", ".join(form.__struct_fields__)
+        fields = ", ".join(form.__struct_encode_fields__)
         raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
+
+
+def _renamed(content: object, older: Mapping[str, str]) -> object:
+    if not isinstance(content, dict):
+        return content
+    return {older.get(key, key) if older.get(key) not in content else key: v for key, v in content.items()}
 
 
 def encode(value: msgspec.Struct) -> bytes:

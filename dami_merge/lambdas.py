@@ -144,6 +144,29 @@ def folder_name(lam: Fraction) -> str:
     return f"lambda-{label(lam)}"
 
 
+def require_available(
+    wanted: Iterable[Fraction], available: Iterable[Fraction], *, where: str = "this grid", hint: str = ""
+) -> None:
+    """Refuse λ that are not available.
+
+    Args:
+        wanted: The λ that are asked for.
+        available: The λ that exist.
+        where: What lacks them, for the message.
+        hint: A way out beside the λ that are available.
+
+    Raises:
+        LambdaError: With every λ that is missing.
+    """
+    there = sorted(set(available))
+    missing = sorted(set(wanted) - set(there))
+    if missing:
+        raise LambdaError(
+            f"λ = {', '.join(map(label, missing))} is not in {where}",
+            hint=f"available: {', '.join(map(label, there))}" + (f"; {hint}" if hint else ""),
+        )
+
+
 def nearest(wanted: Fraction, available: Iterable[Fraction]) -> Fraction:
     """The member nearest to `wanted`; of two equally near, the smaller.
 

@@ -14,11 +14,11 @@ import dami_merge
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
-from dami_merge.connectivity.report import check_lmc
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.plan import make_plan
 from dami_merge.grid.recipe import bundled_recipe, read_recipe
 from dami_merge.lambdas import even_grid, folder_name
+from tests.pairs import weights_of
 
 ROOT = Path(__file__).parent.parent
 TINY = Path(dami_merge.__file__).parent / "data" / "tiny"
@@ -41,7 +41,7 @@ def test_accuracy_and_tokens_rise_with_every_step_of_lambda_and_never_jump() -> 
 def test_the_pair_passes_every_check_without_a_note_and_is_connected() -> None:
     pair = join(*open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING))
     assert pair.notes == ()
-    report = check_lmc(pair.instruct, pair.thinking)
+    report = weights_of(pair.instruct, pair.thinking)
     assert report.connected
     assert report.worst_cosine == pytest.approx(TABLE["layer_cosine_min"], abs=1e-6)
 

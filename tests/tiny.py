@@ -1,6 +1,8 @@
 """The bundled pair for the tests of backends: its questions, its grid, and requests."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,11 +11,12 @@ import msgspec
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
-from dami_merge.evaluation.generation import Request, SamplingSettings
+from dami_merge.evaluation.generation import Request
 from dami_merge.evaluation.questions.question import Message, Question
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.plan import make_plan
 from dami_merge.grid.recipe import bundled_recipe
+from dami_merge.sampling import SamplingSettings
 
 LAMBDAS = (Fraction(0), Fraction(2, 5), Fraction(1))
 GREEDY = SamplingSettings(temperature=0, max_tokens=96)
@@ -27,8 +30,13 @@ def questions(count: int) -> list[Question]:
     return [Question(line["id"], (Message("user", line["prompt"]),), line["answer"]) for line in spread]
 
 
-def requests(count: int, samples: int = 1) -> list[Request]:
-    return [Request(question, sample) for question in questions(count) for sample in range(samples)]
+def requests(count: int, samples: int = 1, *, lam: Fraction = LAMBDAS[-1]) -> list[Request]:
+    return [Request(question, lam, sample) for question in questions(count) for sample in range(samples)]
+
+
+def at(lam: Fraction, wanted: Sequence[Request]) -> list[Request]:
+    """The same requests of another λ."""
+    return [replace(request, lam=lam) for request in wanted]
 
 
 def build_tiny_grid(output: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dami_merge.evaluation.generation import SamplingSettings
+from dami_merge.sampling import SamplingSettings
 
 _BLOCK = 256
 """Numbers that are drawn ahead for each row: one copy to the device for so many tokens."""

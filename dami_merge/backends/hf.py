@@ -25,10 +25,13 @@ from dami_merge.backends.draw import Draw
 from dami_merge.backends.models import GridModels, LiveModels, Models
 from dami_merge.backends.own_settings import own_settings, settings_notes
 from dami_merge.backends.seeds import answer_seed
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import BackendError, DeviceUnfit, UsageError
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request, by_lambda
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.lambdas import label
+from dami_merge.sampling import SamplingSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,8 +90,8 @@ class HfBackend:
     @classmethod
     def live(
         cls,
-        instruct: str,
-        thinking: str,
+        instruct: Checkpoint | str,
+        thinking: Checkpoint | str,
         *,
         device: str = "auto",
         dtype: str | None = None,
@@ -101,7 +104,7 @@ class HfBackend:
         sides' `config.json` agree: every λ runs with Thinking's, and 0 with Instruct's template.
 
         Args:
-            instruct: Folder, Hub id, or `bundled:tiny/instruct`.
+            instruct: Folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint.
             thinking: Likewise.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
             dtype: Of the model, which is rounded once to it; a grid is rounded before it is loaded.
@@ -111,34 +114,39 @@ class HfBackend:
         Raises:
             DamiMergeError: What `load_live` raises.
         """
-        models = LiveModels(instruct, thinking, device=device, dtype=dtype, offload=offload)
+        sides = open_both(instruct, thinking)
+        models = LiveModels(*sides, device=device, dtype=dtype, offload=offload)
         return cls(models, batch_size=batch_size)
 
     def generate(
-        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+        self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Generator[tuple[Request, Generation], None, None]:
-        """Answer every request, batch by batch, the longest prompts first.
+        """Answer every request, λ by λ and batch by batch, the longest prompts first.
 
-        `seconds` is an equal share of its batch's wall time.
+        `seconds` is an equal share of the wall time of a batch.
 
         Raises:
-            UsageError: A prompt and `max_tokens` exceed the model's context; nothing was generated.
-            InputRefused: The chat template refuses questions; likewise.
+            UsageError: A prompt and `max_tokens` exceed the model's context; nothing was generated at that λ.
+            InputRefused: The chat template refuses questions; nothing was generated at that λ.
             DeviceUnfit: A batch does not fit in the device's memory.
             BackendError: The model computes NaN, or transformers is not installed.
             DamiMergeError: The model of this λ cannot be loaded.
 
         Peak memory: the model, and the KV cache of a batch.
         """
+        for lam, some in by_lambda(requests).items():
+            yield from self._generate_at(lam, some, sampling)
+
+    def _generate_at(
+        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+    ) -> Generator[tuple[Request, Generation], None, None]:
         dialogue = self._dialogue(lam)
         prompts = dialogue.prompts([request.question for request in requests])
         rows = [
-            _Prompted(request, prompts[request.question], answer_seed(sampling.seed, lam, request))
+            _Prompted(request, prompts[request.question], answer_seed(sampling.seed, request))
             for request in requests
         ]
         rows.sort(key=lambda row: -len(row.prompt.ids))
-        if not rows:
-            return
         model = self._models.at(lam)
         _require_context(model, rows[0], sampling)
         size = self._batch_size or rows_that_fit(model, len(rows[0].prompt.ids) + sampling.max_tokens)

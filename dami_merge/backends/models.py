@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from dami_merge.checkpoint.folder import NOT_SIDECARS, Checkpoint, open_folder
-from dami_merge.checkpoint.source import open_both
+from dami_merge.checkpoint.source import fetched
 from dami_merge.errors import GridUnreadable
 from dami_merge.files import digest_bytes, digest_file
 from dami_merge.grid.manifest import Member, member_of, read_grid, weights_digest
@@ -94,24 +94,25 @@ class LiveModels:
 
     def __init__(
         self,
-        instruct: str,
-        thinking: str,
+        instruct: Checkpoint,
+        thinking: Checkpoint,
         *,
         device: str = "auto",
         dtype: str | None = None,
         offload: bool = False,
     ) -> None:
-        """Load both endpoints.
+        """Load both sides; weights that are still on the Hub are downloaded.
 
         Raises:
             DamiMergeError: What `load_live` raises.
 
         Peak memory: that of `load_live`.
         """
-        left, right = open_both(instruct, thinking)
-        self._sides: dict[Side, Checkpoint] = {"instruct": left, "thinking": right}
+        self._sides: dict[Side, Checkpoint] = {"instruct": fetched(instruct), "thinking": fetched(thinking)}
         self._dtype = dtype
-        self._model, self._live = load_live(instruct, thinking, device=device, dtype=dtype, offload=offload)
+        self._model, self._live = load_live(
+            *self._sides.values(), device=device, dtype=dtype, offload=offload
+        )
 
     def at(self, lam: Fraction) -> "PreTrainedModel":
         """Write its weights into the one model, unless they are there."""

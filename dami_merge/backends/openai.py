@@ -11,15 +11,15 @@ checkpoint's generation_config: start it with `--generation-config vllm`.
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from fractions import Fraction
 from typing import Any
 
 from dami_merge.backends.conversation import Connection, Conversation
 from dami_merge.backends.reply import read_reply
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request, by_lambda
 from dami_merge.router.endpoint import Endpoint, Endpoints
+from dami_merge.sampling import SamplingSettings
 
 _SERVER_SEED_BITS = 31
 """What every server takes."""
@@ -51,9 +51,12 @@ class OpenAIBackend:
         self._count_tokens = count_tokens
 
     def generate(
-        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+        self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Generator[tuple[Request, Generation], None, None]:
-        """Answer every request, each as soon as its reply is there.
+        """Answer every request, λ by λ, each as soon as its reply is there.
+
+        A server that loads models on demand would load them again and again if requests of several λ were
+        mixed.
 
         `seconds` is the wall time of a request, its retries included. The first request that fails for good
         ends the others; answers that came before are given out first.
@@ -69,17 +72,19 @@ class OpenAIBackend:
                 f"top_k is {sampling.top_k}, and this server is not sent any",
                 hint="set top_k to 0, or send it",
             )
-        endpoint = self._endpoints.of(lam)
+        groups = by_lambda(requests)
+        endpoints = {lam: self._endpoints.of(lam) for lam in groups}
         _require_openai()
-        work = [(request, _body(endpoint, lam, request, sampling)) for request in requests]
 
         def read(reply: object, seconds: float) -> Generation:
             return read_reply(
                 reply, max_tokens=sampling.max_tokens, seconds=seconds, count_tokens=self._count_tokens
             )
 
-        with closing(Conversation(endpoint, self._connection, work, read)) as running:
-            yield from running.results()
+        for lam, some in groups.items():
+            work = [(request, _body(endpoints[lam], request, sampling)) for request in some]
+            with closing(Conversation(endpoints[lam], self._connection, work, read)) as running:
+                yield from running.results()
 
     def describe(self) -> dict[str, str]:
         """Kind of backend, the template of model names, and the grid's weights where a grid was given."""
@@ -94,13 +99,13 @@ def _require_openai() -> None:
         raise BackendError(message, hint="pip install 'dami-merge[sweep]'") from error
 
 
-def _body(endpoint: Endpoint, lam: Fraction, request: Request, sampling: SamplingSettings) -> dict[str, Any]:
+def _body(endpoint: Endpoint, request: Request, sampling: SamplingSettings) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": endpoint.model,
         "messages": [{"role": turn.role, "content": turn.content} for turn in request.question.messages],
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
-        "seed": answer_seed(sampling.seed, lam, request) % 2**_SERVER_SEED_BITS,
+        "seed": answer_seed(sampling.seed, request) % 2**_SERVER_SEED_BITS,
     }
     if sampling.temperature > 0:
         body["top_p"] = sampling.top_p

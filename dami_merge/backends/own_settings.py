@@ -5,11 +5,10 @@ from pathlib import Path
 
 from dami_merge.checkpoint.folder import read_json
 from dami_merge.errors import InputRefused, Problem
-from dami_merge.evaluation.generation import SamplingSettings
+from dami_merge.sampling import FILE_NAMES, SamplingSettings
 
 GENERATION_CONFIG = "generation_config.json"
 
-_OURS = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "max_new_tokens": "max_tokens"}
 _NEUTRAL: Mapping[str, object] = {
     "repetition_penalty": 1.0,
     "presence_penalty": 0.0,
@@ -39,7 +38,7 @@ def own_settings(folder: Path) -> dict[str, object]:
     Raises:
         InputRefused: The file is not a JSON object.
     """
-    known = {"do_sample", *_OURS, *_NEUTRAL}
+    known = {"do_sample", *FILE_NAMES, *_NEUTRAL}
     said = json_object(folder / GENERATION_CONFIG)
     return {name: value for name, value in sorted(said.items()) if name in known}
 
@@ -52,7 +51,7 @@ def settings_notes(own: Mapping[str, object], sampling: SamplingSettings) -> tup
         ("the model's generation_config says temperature 0.7; 0.6 is used", \
 "the model's generation_config says min_p 0.05, which is not used")
     """
-    used = {name: getattr(sampling, field) for name, field in _OURS.items()}
+    used = {name: getattr(sampling, field) for name, field in FILE_NAMES.items()}
     if sampling.temperature == 0:
         used = {name: used[name] for name in ("temperature", "max_new_tokens")}
     other = {name: own[name] for name in used if own.get(name) is not None and own[name] != used[name]}

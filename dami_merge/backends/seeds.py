@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from fractions import Fraction
 
 from dami_merge.evaluation.generation import Request
 from dami_merge.lambdas import fraction_text
@@ -11,11 +10,11 @@ SEED_BITS = 128
 """As wide as the key of a Philox generator."""
 
 
-def answer_seed(seed: int, lam: Fraction, request: Request) -> int:
+def answer_seed(seed: int, request: Request) -> int:
     """A number of 128 bits; a server that takes fewer gets the lowest.
 
     Stable across releases, machines and Python versions: a sweep that goes on elsewhere draws the same.
     """
-    identity = json.dumps([seed, request.question.id, fraction_text(lam), request.sample])
+    identity = json.dumps([seed, request.question.id, fraction_text(request.lam), request.sample])
     digest = hashlib.blake2b(identity.encode(), digest_size=SEED_BITS // 8).digest()
     return int.from_bytes(digest, "little")

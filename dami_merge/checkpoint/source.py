@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dami_merge.bundled import BUNDLED_PREFIX, bundled_model
+from dami_merge.bundled import BUNDLED_PREFIX, bundled_id, bundled_model
 from dami_merge.checkpoint.folder import Checkpoint, open_folder
 from dami_merge.errors import InputRefused, Problem
 
@@ -20,7 +20,7 @@ def open_source(spec: str) -> Checkpoint:
     """
     if spec.startswith(BUNDLED_PREFIX):
         name = spec.removeprefix(BUNDLED_PREFIX)
-        return open_folder(bundled_model(name), spec=spec, source_id=f"dami-merge/{name.replace('/', '-')}")
+        return open_folder(bundled_model(name), spec=spec, source_id=bundled_id(name))
     folder = _as_path(spec)
     if folder.is_dir():
         return open_folder(folder, spec=spec)

@@ -1,29 +1,113 @@
 """`dami-merge check-lmc`: is the line between two models worth walking?"""
 
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
+from dami_merge.cli.gathered import gathered
 from dami_merge.cli.interrupt import interruptible
 from dami_merge.cli.lmc_value import lmc_value, write_csv
-from dami_merge.cli.lmc_view import show_lmc
+from dami_merge.cli.lmc_view import LmcTables, show_lmc
 from dami_merge.cli.output import counter, json_option, meter, refuse_unwritable, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from fractions import Fraction
-
     from dami_merge.checkpoint.folder import Checkpoint
-    from dami_merge.connectivity.difference import DifferenceReport
-    from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import LmcReport
+    from dami_merge.connectivity.check import Check, Walk
     from dami_merge.connectivity.sample import Sample
-    from dami_merge.connectivity.texts import Text
 
 BUNDLED_TEXTS = "bundled"
+
+
+@dataclass(frozen=True, slots=True)
+class PathOptions:
+    """What was typed of the walk along the path."""
+
+    texts: str | None
+    steps: int | None
+    limit: int | None
+    device: str
+
+    def walk(self) -> "Walk | None":
+        """Read the texts, before the weights; None where no texts were given.
+
+        Raises:
+            UsageError: Options of the walk were given without texts.
+            InputRefused: The texts cannot be read.
+        """
+        if self.texts is None:
+            if self.steps is not None or self.limit is not None:
+                hint = "add --texts FILE, or --texts bundled"
+                raise UsageError("--steps and --limit are for --texts", hint=hint)
+            return None
+        from dami_merge.connectivity.check import Walk
+        from dami_merge.connectivity.texts import read_texts
+
+        file = bundled_questions() if self.texts == BUNDLED_TEXTS else Path(self.texts)
+        return Walk(read_texts(file, limit=self.limit), even_grid(self.steps or DEFAULT_STEPS), self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What was typed of how the weights are read."""
+
+    sample: str | None
+    seed: int | None
+    download: bool
+
+    def chosen(self) -> "Sample | None":
+        """How much to read; None is everything.
+
+        Raises:
+            UsageError: The share is invalid, or a seed was given without one.
+        """
+        if self.sample is None:
+            if self.seed is not None:
+                raise UsageError("--seed is for --sample", hint="add --sample 5%")
+            return None
+        from dami_merge.connectivity.sample import Sample
+
+        return Sample.parse(self.sample, self.seed or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LmcFiles:
+    """Files that were asked for."""
+
+    csv: Path | None
+    html: Path | None
+
+    def refuse(self) -> None:
+        """Refuse, before hours of work, files that could not be written.
+
+        Raises:
+            UsageError: One cannot be written, or both are the same.
+            DamiMergeError: The extra `report` is not installed, and a page was asked for.
+        """
+        for file in (self.csv, self.html):
+            refuse_unwritable(file)
+        if self.csv is not None and self.html is not None and self.csv.resolve() == self.html.resolve():
+            raise UsageError(f"--csv and --html both name {self.csv}", hint="name two files")
+        if self.html is not None:
+            from dami_merge.report.page import plotting
+
+            plotting()
+
+    def write(self, check: "Check") -> None:
+        """Write them."""
+        if self.csv is not None:
+            write_csv(check.weights, self.csv)
+        if self.html is not None:
+            from dami_merge.files import write_durable
+            from dami_merge.report.lmc import lmc_page
+
+            write_durable(self.html, lmc_page(check).encode())
+            click.echo(f"page written: {self.html}", err=True)
 
 
 @click.command("check-lmc", short_help="Check a pair for mode connectivity.")
@@ -77,23 +161,19 @@ BUNDLED_TEXTS = "bundled"
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page of all of it.")
 @json_option
-def check_lmc_command(  # noqa: PLR0913 - click hands over one argument per option
+@gathered(PathOptions, "path")
+@gathered(ReadOptions, "read")
+@gathered(LmcTables, "tables")
+@gathered(LmcFiles, "files")
+def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
     *,
     models: tuple[str, ...],
     threshold: float,
-    texts: str | None,
-    steps: int | None,
-    limit: int | None,
-    device: str,
+    path: PathOptions,
+    read: ReadOptions,
     difference: bool,
-    diff: bool,
-    sample: str | None,
-    seed: int | None,
-    download: bool,
-    heat: bool,
-    tensors: bool,
-    csv: Path | None,
-    html: Path | None,
+    tables: LmcTables,
+    files: LmcFiles,
     as_json: bool,
 ) -> None:
     """Compare two models layer by layer, and with --texts walk the path between them.
@@ -111,118 +191,58 @@ def check_lmc_command(  # noqa: PLR0913 - click hands over one argument per opti
     Exits with 1 unless the weights are connected, and with --texts in one basin and the path smooth. Without
     models the bundled tiny pair is checked.
     """
-    from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
-    from dami_merge.checkpoint.source import fetched, open_both
-
     if len(models) not in {0, 2}:
         raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
-    if texts is None and (steps is not None or limit is not None):
-        raise UsageError("--steps and --limit are for --texts", hint="add --texts FILE, or --texts bundled")
-    if sample is None and seed is not None:
-        raise UsageError("--seed is for --sample", hint="add --sample 5%")
-    _refuse_outputs(csv, html)
-    chosen = _sample(sample, seed or 0)
-    route = None if texts is None else _route(texts, limit, steps or DEFAULT_STEPS)
+    files.refuse()
+    sample, walk = read.chosen(), path.walk()
+    from dami_merge.checkpoint.source import fetched, open_both
+
     both = open_both(*(models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)))
-    if download or route is not None:
+    if read.download or walk is not None:
         both = fetched(both[0]), fetched(both[1])
-    report = _compare(both, threshold, chosen)
+    found: list[Check] = []
     try:
-        path = None if route is None else _walk(both, *route, device)
+        check = _checked(both, threshold, sample, walk, difference=difference, found=found)
     except DamiMergeError:
-        _write_files(csv, html, report, None, None)
-        if not as_json:
-            show_lmc(report, None, None, heat=heat, tensors=tensors, diff=diff)  # what was found is not lost
+        for partial in found:  # what was found before the error is not lost
+            files.write(partial)
+            if not as_json:
+                show_lmc(partial, tables)
         raise
-    examined = _examine(both) if difference else None
-    _write_files(csv, html, report, path, examined)
+    files.write(check)
     if as_json:
-        show_json(lmc_value(report, path, examined))
+        show_json(lmc_value(check))
     else:
-        show_lmc(report, path, examined, heat=heat, tensors=tensors, diff=diff)
-    if not report.connected or (path is not None and not (path.same_basin and path.smooth)):
+        show_lmc(check, tables)
+    if not check.passes:
         click.get_current_context().exit(1)
 
 
-def _refuse_outputs(csv: Path | None, html: Path | None) -> None:
-    """What could not be written is said before hours of work."""
-    from dami_merge.report.page import plotting
+def _checked(
+    both: "tuple[Checkpoint, Checkpoint]",
+    threshold: float,
+    sample: "Sample | None",
+    walk: "Walk | None",
+    *,
+    difference: bool,
+    found: "list[Check]",
+) -> "Check":
+    """Check, with progress on stderr; the weights alone are added to `found` as soon as they are compared."""
+    from dami_merge.connectivity.check import Check, Watch, check_lmc
+    from dami_merge.connectivity.report import WeightsReport
 
-    for file in (csv, html):
-        refuse_unwritable(file)
-    if csv is not None and html is not None and csv.resolve() == html.resolve():
-        raise UsageError(f"--csv and --html both name {csv}", hint="name two files")
-    if html is not None:
-        plotting()
+    with ExitStack() as reading, counter("λ") as on_point:
+        show, safe_point = reading.enter_context(meter()), reading.enter_context(interruptible())
 
-
-def _write_files(
-    csv: Path | None,
-    html: Path | None,
-    report: "LmcReport",
-    path: "PathReport | None",
-    difference: "DifferenceReport | None",
-) -> None:
-    if csv is not None:
-        write_csv(report, csv)
-    if html is not None:
-        from dami_merge.files import write_durable
-        from dami_merge.report.lmc import lmc_page
-
-        write_durable(html, lmc_page(report, path, difference).encode())
-        click.echo(f"page written: {html}", err=True)
-
-
-def _sample(share: str | None, seed: int) -> "Sample | None":
-    if share is None:
-        return None
-    from dami_merge.connectivity.sample import Sample
-
-    return Sample.parse(share, seed)
-
-
-def _compare(both: "tuple[Checkpoint, Checkpoint]", threshold: float, sample: "Sample | None") -> "LmcReport":
-    from dami_merge.connectivity.report import check_lmc, weight_bytes
-
-    done = 0
-    with meter(weight_bytes(*both, sample)) as show, interruptible() as safe_point:
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, "check")
+        def on_bytes(done: int, total: int) -> None:
+            show(done, total, "check")
             safe_point()
 
-        return check_lmc(*both, threshold=threshold, sample=sample, on_bytes=on_bytes)
+        def on_weights(report: WeightsReport) -> None:
+            reading.close()
+            found.append(Check(report))
 
-
-def _examine(both: "tuple[Checkpoint, Checkpoint]") -> "DifferenceReport":
-    from dami_merge.connectivity.difference import examine_difference
-
-    return examine_difference(*both)
-
-
-def _pinned(side: "Checkpoint") -> str:
-    """A name that opens the very commit that was compared."""
-    return f"{side.source_id}@{side.revision}" if side.revision else side.spec
-
-
-def _route(texts: str, limit: int | None, steps: int) -> "tuple[Sequence[Text], tuple[Fraction, ...]]":
-    """What to walk with, and over which λ: read before the weights, so that what is wrong is said at once."""
-    from dami_merge.bundled import bundled_questions
-    from dami_merge.connectivity.texts import read_texts
-
-    file = bundled_questions() if texts == BUNDLED_TEXTS else Path(texts)
-    return read_texts(file, limit=limit), even_grid(steps)
-
-
-def _walk(
-    both: "tuple[Checkpoint, Checkpoint]",
-    texts: "Sequence[Text]",
-    lambdas: "tuple[Fraction, ...]",
-    device: str,
-) -> "PathReport":
-    from dami_merge.connectivity.path import walk_pair
-
-    with counter("λ") as show:
-        return walk_pair(_pinned(both[0]), _pinned(both[1]), texts, lambdas, device=device, on_point=show)
+        watch = Watch(on_bytes=on_bytes, on_weights=on_weights, on_point=on_point)
+        return check_lmc(
+            *both, threshold=threshold, sample=sample, walk=walk, difference=difference, watch=watch
+        )

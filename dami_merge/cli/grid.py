@@ -177,10 +177,10 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
     from dami_merge.grid.build import BuildProgress, build_grid
 
     try:
-        with meter(plan.checkpoint_bytes * len(plan.lambdas)) as show, interruptible() as check:
+        with meter() as show, interruptible() as check:
 
             def on_progress(progress: BuildProgress) -> None:
-                show(progress.done_bytes, progress.shard)
+                show(progress.done_bytes, progress.total_bytes, progress.shard)
                 check()
 
             built = build_grid(plan, device=device, fresh=fresh, on_progress=on_progress)

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import LmcReport
+    from dami_merge.connectivity.report import WeightsReport
 
 
-def lmc_value(
-    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
-) -> dict[str, object]:
+def lmc_value(check: "Check") -> dict[str, object]:
     """What was found, as JSON; `path` and `difference` are null where they were not asked for."""
     from dami_merge.connectivity.advice import answers, next_steps
 
+    path, difference = check.path, check.difference
     return {
-        "connected": report.connected,
-        "answers": [asdict(answer) for answer in answers(report, path)],
-        "next": list(next_steps(report, path, difference)),
-        **asdict(report),
+        "passes": check.passes,
+        "connected": check.weights.connected,
+        "answers": [asdict(answer) for answer in answers(check)],
+        "next": list(next_steps(check)),
+        **asdict(check.weights),
         "path": None if path is None else _path_value(path),
         "difference": None if difference is None else _difference_value(difference),
     }
@@ -78,7 +79,7 @@ def _path_value(path: "PathReport") -> dict[str, object]:
     }
 
 
-def write_csv(report: "LmcReport", path: Path) -> None:
+def write_csv(report: "WeightsReport", path: Path) -> None:
     """Write one line for every tensor, with a heading; the file is whole or not there."""
     from dami_merge.files import write_durable
 

@@ -1,5 +1,6 @@
 """What `dami-merge check-lmc` prints: tables, a strip of layers, and answers."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console
@@ -13,10 +14,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from dami_merge.checkpoint.differences import PairDifferences
+    from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import GroupReport, LmcReport
+    from dami_merge.connectivity.report import GroupReport, WeightsReport
     from dami_merge.tensors.similarity import Similarity
+
+
+@dataclass(frozen=True, slots=True)
+class LmcTables:
+    """Tables that were asked for, beside layers and modules."""
+
+    heat: bool = False
+    tensors: bool = False
+    diff: bool = False
+
 
 _SHADES = (
     (0.9999, "·", "bright_green"),
@@ -31,24 +43,17 @@ _COLOURS = {"yes": "green", "no": "red", "unclear": "yellow", "not asked": "dim"
 _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
-def show_lmc(
-    report: "LmcReport",
-    path: "PathReport | None",
-    difference: "DifferenceReport | None",
-    *,
-    heat: bool,
-    tensors: bool,
-    diff: bool,
-) -> None:
+def show_lmc(check: "Check", tables: LmcTables) -> None:
     """Print what was found as tables on stdout."""
+    report, path, difference = check.weights, check.path, check.difference
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
     out.print()
     out.print(_group_table("module", report.modules))
-    if heat:
+    if tables.heat:
         out.print()
         out.print(_heat_table(report))
-    if tensors:
+    if tables.tensors:
         out.print()
         out.print(_tensor_table(report))
     out.print()
@@ -62,15 +67,15 @@ def show_lmc(
         for line in _survival_lines(difference):
             out.print(line)
         out.print()
-    if diff:
+    if tables.diff:
         for each in _difference_tables(report.differences):
             out.print(each)
         out.print()
     if path is not None:
         out.print(_point_table(path))
         out.print()
-    out.print(_answer_table(report, path))
-    for step in next_steps(report, path, difference):
+    out.print(_answer_table(check))
+    for step in next_steps(check):
         out.print(f"next: {step}")
     for note in report.notes:
         out.print(f"note: {note}")
@@ -78,7 +83,7 @@ def show_lmc(
         out.print(f"`dami-merge grid` would refuse: {problem.message}", style="yellow")
 
 
-def _verdict_lines(report: "LmcReport") -> "list[str | Text]":
+def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
     from rich.text import Text
 
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
@@ -92,7 +97,7 @@ def _verdict_lines(report: "LmcReport") -> "list[str | Text]":
     return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 
-def _sample_lines(report: "LmcReport") -> list[str]:
+def _sample_lines(report: "WeightsReport") -> list[str]:
     """What was read, what it proves, and what it cannot see."""
     sample = report.sample
     if sample is None:
@@ -109,7 +114,7 @@ def _sample_lines(report: "LmcReport") -> list[str]:
     ]
 
 
-def _revision_lines(report: "LmcReport") -> list[str]:
+def _revision_lines(report: "WeightsReport") -> list[str]:
     sides = (
         (report.instruct, report.instruct_revision),
         (report.thinking, report.thinking_revision),
@@ -128,7 +133,7 @@ def _group_table(heading: str, groups: "tuple[GroupReport, ...]") -> "Table":
     return table
 
 
-def _tensor_table(report: "LmcReport") -> "Table":
+def _tensor_table(report: "WeightsReport") -> "Table":
     table = _table("tensor", *_COLUMNS)
     for tensor in report.tensors:
         table.add_row(tensor.name, *_cells(tensor.similarity))
@@ -162,7 +167,7 @@ def _shade(cosine: float) -> tuple[str, str]:
     return next(((mark, colour) for least, mark, colour in _SHADES if cosine >= least), _DARKEST)
 
 
-def _strip(report: "LmcReport") -> "Text":
+def _strip(report: "WeightsReport") -> "Text":
     """The matrices of every layer, a character each."""
     from rich.text import Text
 
@@ -171,7 +176,7 @@ def _strip(report: "LmcReport") -> "Text":
     return Text.assemble("layers  ", *shades, (f"  {legend}  {_DARKEST[0]} below", "dim"))
 
 
-def _heat_table(report: "LmcReport") -> "Table":
+def _heat_table(report: "WeightsReport") -> "Table":
     """Cosines of the matrices, layers by kinds of modules."""
     from rich.text import Text
 
@@ -215,7 +220,7 @@ def _point_table(path: "PathReport") -> "Table":
     return table
 
 
-def _answer_table(report: "LmcReport", path: "PathReport | None") -> "Table":
+def _answer_table(check: "Check") -> "Table":
     """The questions, which of them were answered, and how."""
     from rich.table import Table
     from rich.text import Text
@@ -223,7 +228,7 @@ def _answer_table(report: "LmcReport", path: "PathReport | None") -> "Table":
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
-    for answer in answers(report, path):
+    for answer in answers(check):
         fact = Text(answer.fact, "dim" if answer.said == "not asked" else "")
         table.add_row(answer.question, Text(answer.said, _COLOURS[answer.said]), fact)
     return table

@@ -115,15 +115,15 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
 class Meter(Protocol):
     """Told how far long work is."""
 
-    def __call__(self, done_bytes: int, what: str) -> None:
-        """Show the bytes done so far and what is in work."""
+    def __call__(self, done_bytes: int, total_bytes: int, what: str) -> None:
+        """Show the bytes done so far, of how many, and what is in work."""
 
 
 @contextmanager
-def meter(total_bytes: int, *, start_bytes: int = 0) -> Iterator[Meter]:
+def meter() -> Iterator[Meter]:
     """A progress bar on stderr with bytes, rate and time left; nothing where stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield lambda done_bytes, what: None  # noqa: ARG005 - the quiet meter
+        yield lambda done_bytes, total_bytes, what: None  # noqa: ARG005 - the quiet meter
         return
     from rich.console import Console
     from rich.progress import (
@@ -142,10 +142,14 @@ def meter(total_bytes: int, *, start_bytes: int = 0) -> Iterator[Meter]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total_bytes, completed=start_bytes)
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task("", total=None)
 
-        def show(done_bytes: int, what: str) -> None:
-            progress.update(task, completed=done_bytes, description=what)
+    def show(done_bytes: int, total_bytes: int, what: str) -> None:
+        progress.start()  # with the first report, so that what is printed before stands above the bar
+        progress.update(task, completed=done_bytes, total=total_bytes, description=what)
 
+    try:
         yield show
+    finally:
+        progress.stop()

@@ -24,7 +24,7 @@ Show = Callable[["SweepProgress"], None]
 
 
 @contextmanager
-def sweep_meter(total: int) -> Iterator[Show]:
+def sweep_meter() -> Iterator[Show]:
     """A bar over all answers, with λ, accuracy so far, tokens/s and time left; a line for each finished λ.
 
     Where stderr is no terminal there are the lines alone, so that a log of a long run says how far it is.
@@ -41,16 +41,21 @@ def sweep_meter(total: int) -> Iterator[Show]:
         rich.MofNCompleteColumn(),
         rich.TimeRemainingColumn(),
     )
-    finished: dict[Fraction, int] = {}
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
+    states: dict[Fraction, SweepProgress] = {}
+    bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
 
-        def show(state: "SweepProgress") -> None:
-            finished[state.lam] = state.done
-            bar.update(task, completed=sum(finished.values()), description=_state(state))
-            _say_when_done(state)
+    def show(state: "SweepProgress") -> None:
+        bar.start()  # with the first report, so that notes stand above the bar
+        states[state.lam] = state
+        done, total = sum(s.done for s in states.values()), sum(s.of for s in states.values())
+        bar.update(task, completed=done, total=total, description=_state(state))
+        _say_when_done(state)
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def _state(state: "SweepProgress") -> str:

@@ -17,19 +17,10 @@ def verify_command(*, grid: Path, as_json: bool) -> None:
     Names what is missing, changed or extra. Exits with 1 when the grid is not whole.
     """
     from dami_merge.files import size_text
-    from dami_merge.grid.manifest import GRID_FILE
-    from dami_merge.grid.verify import grid_bytes, verify
+    from dami_merge.grid.verify import verify
 
-    total = grid_bytes(grid) if (grid / GRID_FILE).is_file() else 0
-    done = 0
-    with meter(total) as show:
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, "verify")
-
-        verdict = verify(grid, on_bytes=on_bytes)
+    with meter() as show:
+        verdict = verify(grid, on_bytes=lambda done, total: show(done, total, "verify"))
     if as_json:
         show_json({"whole": verdict.whole, **asdict(verdict)})
     else:

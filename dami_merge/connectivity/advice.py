@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Literal
 from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
+    from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import LmcReport
+    from dami_merge.connectivity.report import WeightsReport
     from dami_merge.tensors.similarity import Similarity
 
 MEANING = {
@@ -63,8 +64,9 @@ _SMOOTH = (
 _ONE_WAY = ("one way?", "Does the loss only rise, or only fall, on the way from Instruct to Thinking?")
 
 
-def answers(report: "LmcReport", path: "PathReport | None") -> tuple[Answer, ...]:
+def answers(check: "Check") -> tuple[Answer, ...]:
     """The four questions in their order, each answered or said not to be."""
+    report, path = check.weights, check.path
     first = _answer(_CLOSE, _close_fact(report), holds=report.connected)
     if report.verdict == "undecided":
         first = replace(first, holds=None, said="unclear")
@@ -92,18 +94,17 @@ def _answer(question: tuple[str, str], fact: str, *, holds: bool | None) -> Answ
     return Answer(question[0], holds, said[holds], fact, question[1])
 
 
-def _close_fact(report: "LmcReport") -> str:
+def _close_fact(report: "WeightsReport") -> str:
     fact = f"worst cosine {report.worst_cosine:.6f}"
     if report.sample is None:
         return fact
     return f"{fact} by a sample; {report.sample.low:.6f} to {report.sample.high:.6f} at 95%"
 
 
-def next_steps(
-    report: "LmcReport", path: "PathReport | None" = None, difference: "DifferenceReport | None" = None
-) -> tuple[str, ...]:
+def next_steps(check: "Check") -> tuple[str, ...]:
     """At least one sentence; the most important first."""
-    steps = [*_weights(report), *_path(report, path), *_rounding(difference)]
+    report, path = check.weights, check.path
+    steps = [*_weights(report), *_path(report, path), *_rounding(check.difference)]
     if report.refusals:
         steps.append("read what `grid` would refuse: those differences must be settled or vouched for first")
     if path is None and report.connected and not _same(report):
@@ -111,11 +112,11 @@ def next_steps(
     return tuple(steps)
 
 
-def _same(report: "LmcReport") -> bool:
+def _same(report: "WeightsReport") -> bool:
     return report.identical_tensors == len(report.tensors)
 
 
-def _weights(report: "LmcReport") -> list[str]:
+def _weights(report: "WeightsReport") -> list[str]:
     sample = report.sample
     if report.verdict == "undecided":
         return ["take a larger sample, or read all of it: what was read fits more than one verdict"]
@@ -128,7 +129,7 @@ def _weights(report: "LmcReport") -> list[str]:
     return []
 
 
-def _far(report: "LmcReport") -> str:
+def _far(report: "WeightsReport") -> str:
     """What far weights look like: nearly close, a broken layer, another order, another base."""
     low = [layer.name for layer in report.layers if layer.matrices and _below(report, layer.matrices)]
     judged = sum(layer.matrices is not None for layer in report.layers)
@@ -159,11 +160,11 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _below(report: "LmcReport", similarity: "Similarity") -> bool:
+def _below(report: "WeightsReport", similarity: "Similarity") -> bool:
     return similarity.cosine < report.threshold
 
 
-def _path(report: "LmcReport", path: "PathReport | None") -> list[str]:
+def _path(report: "WeightsReport", path: "PathReport | None") -> list[str]:
     if path is None:
         return []
     steps = []

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dami_merge.checkpoint.source import open_source
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.source import fetched
 from dami_merge.connectivity.texts import Text
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.live import LiveModel, load_live
@@ -181,8 +182,8 @@ def walk(
 
 
 def walk_pair(
-    instruct: str,
-    thinking: str,
+    instruct: Checkpoint,
+    thinking: Checkpoint,
     texts: Sequence[Text],
     lambdas: Sequence[Fraction],
     *,
@@ -192,8 +193,8 @@ def walk_pair(
     """Load a pair with its Thinking side's tokenizer, and `walk`.
 
     Args:
-        instruct: Folder, Hub id, or `bundled:tiny/instruct`.
-        thinking: Likewise.
+        instruct: λ = 0.
+        thinking: λ = 1; the tokenizer is taken from it.
         texts: At least one.
         lambdas: Ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
@@ -204,10 +205,11 @@ def walk_pair(
 
     Peak memory: three models on the device, and what `walk` needs.
     """
-    model, live = load_live(instruct, thinking, device=device)
+    sides = fetched(instruct), fetched(thinking)
+    model, live = load_live(*sides, device=device)
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(open_source(thinking).root)
+    tokenizer = AutoTokenizer.from_pretrained(sides[1].root)
     return walk(model, live, tokenizer, texts, lambdas, on_point=on_point)
 
 

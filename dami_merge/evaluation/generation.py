@@ -1,61 +1,28 @@
 """What a sweep asks of whatever runs a model: a Protocol, and the values that cross it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
 from dami_merge.evaluation.questions.question import Question
+from dami_merge.sampling import SamplingSettings
 
 Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
-class SamplingSettings:
-    """How answers are sampled.
+class Request:
+    """One answer that is wanted.
 
     Attributes:
-        temperature: 0 is greedy; then top_p and top_k have no effect.
-        top_p: Of nucleus sampling, in (0, 1].
-        top_k: 0 is off.
-        max_tokens: Cap of generated tokens of one answer; an answer that reaches it is cut.
-        seed: Of everything random.
-        samples: Answers for each question and λ (K).
+        question: What is asked.
+        lam: λ of the model that answers.
+        sample: Number of the answer, from 0 to K - 1.
     """
 
-    temperature: float = 0.6
-    top_p: float = 0.95
-    top_k: int = 20
-    max_tokens: int = 81920
-    seed: int = 0
-    samples: int = 4
-
-    def changed(
-        self,
-        *,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        top_k: int | None = None,
-        max_tokens: int | None = None,
-        seed: int | None = None,
-        samples: int | None = None,
-    ) -> "SamplingSettings":
-        """These with what is given in place of their own; None keeps it."""
-        return SamplingSettings(
-            temperature=self.temperature if temperature is None else temperature,
-            top_p=self.top_p if top_p is None else top_p,
-            top_k=self.top_k if top_k is None else top_k,
-            max_tokens=self.max_tokens if max_tokens is None else max_tokens,
-            seed=self.seed if seed is None else seed,
-            samples=self.samples if samples is None else samples,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One answer that is wanted: sample number `sample` of a question."""
-
     question: Question
+    lam: Fraction
     sample: int
 
 
@@ -80,21 +47,39 @@ class Generation:
 
 
 class Backend(Protocol):
-    """Runs the model of a λ."""
+    """Runs the models of a pair."""
 
     def generate(
-        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+        self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Iterator[tuple[Request, Generation]]:
         """Answer every request once, in any order, each as soon as it is done.
 
-        A request's result depends on its question, λ, sample number and the settings, not on which other
-        requests stand beside it (up to the rounding of a batch).
+        Requests of several λ may come in one call. A backend that runs one λ at a time takes them in the
+        order of `by_lambda`. An answer depends on its question, λ, sample number and the settings, but not on
+        the other requests of the call, except for the rounding of a batch.
 
         Raises:
-            DamiMergeError: The model of this λ cannot be had, or does not answer.
+            DamiMergeError: The model of a λ is unavailable or does not answer.
         """
         ...
 
     def describe(self) -> dict[str, str]:
-        """What must be equal for two runs to be one: kind of backend, model names or digests."""
+        """What must be equal for two runs to share a file: kind of backend, model names or digests."""
         ...
+
+
+def all_requests(
+    questions: Sequence[Question], lambdas: Sequence[Fraction], samples: int
+) -> tuple[Request, ...]:
+    """Every question `samples` times at every λ; λ by λ, in the order given."""
+    return tuple(
+        Request(question, lam, k) for lam in lambdas for question in questions for k in range(samples)
+    )
+
+
+def by_lambda(requests: Iterable[Request]) -> dict[Fraction, list[Request]]:
+    """Requests by λ, in the order in which each λ first appears."""
+    groups: dict[Fraction, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(request.lam, []).append(request)
+    return groups

@@ -12,42 +12,44 @@ from pathlib import Path
 import msgspec
 
 from dami_merge.errors import InputRefused, OutputRefused, Problem
-from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.files import digest_bytes, disk_full_is_clear, locked, write_durable
+from dami_merge.sampling import SamplingSettings
 
 SETTINGS_SUFFIX = ".settings.json"
+
+_FIRST_FIELDS = frozenset({"backend", "grader", "temperature", "top_p", "top_k", "max_tokens", "seed"})
+"""Those of the first release, which every digest covers."""
 
 Key = tuple[str, str, int]
 """λ as `p/q`, question, sample."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What must be equal for two samples to stand in one table.
+class Settings(SamplingSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What must be equal for two samples to stand in one table; the sampling parameters are fields of it.
 
     Attributes:
         backend: Kind, models and their digests.
         grader: Name of what grades.
-        temperature: As in `SamplingSettings`, and so are the next four.
-        top_p: Likewise.
-        top_k: Likewise.
-        max_tokens: Likewise.
-        seed: Likewise.
     """
 
     backend: dict[str, str]
     grader: str
-    temperature: float
-    top_p: float
-    top_k: int
-    max_tokens: int
-    seed: int
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that stand in every line."""
-        text = digest_bytes(msgspec.json.Encoder(order="sorted").encode(self))
+        """The sixteen hexadecimal digits that every line carries."""
+        text = digest_bytes(msgspec.json.encode(self._digested(), order="sorted"))
         return text.partition(":")[2][:16]
+
+    def _digested(self) -> dict[str, object]:
+        """A parameter that a later release adds counts only where it is used: older digests stay valid."""
+        unused = SamplingSettings()
+        return {
+            name: value
+            for name, value in msgspec.structs.asdict(self).items()
+            if name in _FIRST_FIELDS or value != getattr(unused, name, None)
+        }
 
 
 class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,16 +60,8 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def settings_of(backend: Mapping[str, str], grader: str, sampling: SamplingSettings) -> Settings:
-    """The settings of a run; the number of samples is none, since more may be added later."""
-    return Settings(
-        backend=dict(backend),
-        grader=grader,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        max_tokens=sampling.max_tokens,
-        seed=sampling.seed,
-    )
+    """The settings of a run; the number of samples is not among them, since more may be added later."""
+    return Settings(backend=dict(backend), grader=grader, **msgspec.structs.asdict(sampling))
 
 
 def sidecar_path(path: Path) -> Path:

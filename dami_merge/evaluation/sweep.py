@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dami_merge.errors import DamiMergeError
-from dami_merge.evaluation.generation import Backend, Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Backend, Generation, Request, by_lambda
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.grading.thinking import split_thinking
-from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import RolloutsFile
-from dami_merge.lambdas import fraction_text, label
+from dami_merge.lambdas import fraction_text
+from dami_merge.sampling import SamplingSettings
 
 DURABLE_EVERY_S = 5.0
 """A loss of power costs no more than this; a killed process costs nothing but the sample in work."""
@@ -43,10 +43,27 @@ class SweepProgress:
     correct: int
     graded: int
 
+    def after(self, row: Rollout, generation: Generation, *, seconds: float) -> "SweepProgress":
+        """The state after one more sample.
+
+        Args:
+            row: The sample.
+            generation: What was generated for it.
+            seconds: Since the sample before, of any λ.
+        """
+        return SweepProgress(
+            self.lam,
+            self.done + 1,
+            self.of,
+            self.tokens + generation.tokens,
+            self.seconds + seconds,
+            self.correct + row.correct,
+            self.graded + 1,
+        )
+
 
 def fill_rollouts(
-    questions: Sequence[Question],
-    lambdas: Sequence[Fraction],
+    requests: Sequence[Request],
     backend: Backend,
     sampling: SamplingSettings,
     grader: Grader,
@@ -54,58 +71,52 @@ def fill_rollouts(
     *,
     on_progress: Callable[[SweepProgress], None] = lambda _: None,
 ) -> None:
-    """Fill a rollouts file; λ by λ in the order given, what is there already left out.
+    """Fill a rollouts file; samples already in the file are skipped.
 
     Args:
-        questions: Each `sampling.samples` times at every λ.
-        lambdas: In the order in which to work.
-        backend: Runs the model of a λ.
-        sampling: Handed to the backend.
+        requests: The samples that are wanted, in the order in which to work; see `all_requests`.
+        backend: Runs the models.
+        sampling: Passed to the backend.
         grader: Grades what follows the thinking block.
         file: Open, with the same settings.
-        on_progress: Told after every sample; what it raises ends the sweep, and no line is lost.
+        on_progress: Called for each λ at the start, and after every sample; what it raises ends the sweep,
+            and no line is lost.
 
     Raises:
         DamiMergeError: What backend, grader and file raise; or the backend left a request unanswered.
     """
-    durable_s = time.monotonic()
-    for lam in lambdas:
-        fraction = fraction_text(lam)
-        wanted = [Request(question, k) for question in questions for k in range(sampling.samples)]
-        pending = [each for each in wanted if not file.holds(fraction, each.question.id, each.sample)]
-        state = SweepProgress(lam, len(wanted) - len(pending), len(wanted), 0, 0.0, 0, 0)
+    states: dict[Fraction, SweepProgress] = {}
+    pending = []
+    for lam, wanted in by_lambda(requests).items():
+        missing = [
+            each for each in wanted if not file.holds(fraction_text(lam), each.question.id, each.sample)
+        ]
+        pending += missing
+        states[lam] = SweepProgress(lam, len(wanted) - len(missing), len(wanted), 0, 0.0, 0, 0)
+    for state in reversed(states.values()):  # the first λ in work comes last: a display keeps it
         on_progress(state)
-        if not pending:
-            continue
-        began_s = time.monotonic()
-        for request, generation in backend.generate(lam, pending, sampling):
-            row = graded(request, generation, fraction, grader, settings=file.settings, sampling=sampling)
-            file.append(row)
-            state = SweepProgress(
-                lam,
-                state.done + 1,
-                state.of,
-                state.tokens + generation.tokens,
-                time.monotonic() - began_s,
-                state.correct + row.correct,
-                state.graded + 1,
-            )
-            if time.monotonic() - durable_s > DURABLE_EVERY_S:
-                file.make_durable()
-                durable_s = time.monotonic()
-            on_progress(state)
-        if state.done < state.of:
-            missing = state.of - state.done
-            raise DamiMergeError(
-                f"the backend left {missing} of {len(pending)} requests at λ = {label(lam)} unanswered",
-                hint="give the same command again: what was answered is kept",
-            )
+    answered_s = durable_s = time.monotonic()
+    for request, generation in backend.generate(pending, sampling) if pending else ():
+        row = graded(request, generation, grader, settings=file.settings, sampling=sampling)
+        file.append(row)
+        now_s = time.monotonic()
+        state = states[request.lam].after(row, generation, seconds=now_s - answered_s)
+        states[request.lam], answered_s = state, now_s
+        if now_s - durable_s > DURABLE_EVERY_S:
+            file.make_durable()
+            durable_s = now_s
+        on_progress(state)
+    unanswered = sum(state.of - state.done for state in states.values())
+    if unanswered:
+        raise DamiMergeError(
+            f"the backend left {unanswered} of {len(pending)} requests unanswered",
+            hint="give the same command again: it resumes, and every answer is kept",
+        )
 
 
 def graded(
     request: Request,
     generation: Generation,
-    fraction: str,
     grader: Grader,
     *,
     settings: str,
@@ -124,7 +135,7 @@ def graded(
     return Rollout(
         question=request.question.id,
         group=request.question.group,
-        fraction=fraction,
+        fraction=fraction_text(request.lam),
         sample=request.sample,
         text=generation.text,
         tokens=sampling.max_tokens if cut else generation.tokens,

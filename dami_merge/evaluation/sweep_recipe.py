@@ -8,15 +8,14 @@ import msgspec
 
 from dami_merge.declared import read_yaml
 from dami_merge.errors import LambdaError
-from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.lambdas import ordered, parse_lambda
+from dami_merge.sampling import Sampling, SamplingSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
-class SweepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `dami-merge sweep` can be told; None leaves it to the grid, or to the default.
+class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What a sweep does, with the sampling parameters; None leaves it to the grid, or to the default.
 
     Attributes:
         questions: As `read_questions` takes it; a relative file is read from where the command runs.
@@ -25,10 +24,6 @@ class SweepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         lambdas: λ as YAML scalars, `0`, `1/2`, `0.8`.
         limit: Take so many questions.
         samples: Answers for each question and λ.
-        temperature: 0 is greedy.
-        top_p: In (0, 1].
-        top_k: 0 is off.
-        max_tokens: Cap of an answer.
         seed: Of everything random.
         grader: `module:function` or `file.py:function`.
     """
@@ -39,10 +34,6 @@ class SweepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     lambdas: list[str | float | int] | None = None
     limit: Count | None = None
     samples: Count | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    top_p: Share | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    max_tokens: Count | None = None
     seed: int | None = None
     grader: str | None = None
 
@@ -54,16 +45,9 @@ class SweepRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         return None if self.lambdas is None else ordered(map(parse_lambda, self.lambdas))
 
-    def sampling(self, own: SamplingSettings) -> SamplingSettings:
-        """What it says of sampling, in place of the grid's own."""
-        return own.changed(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            max_tokens=self.max_tokens,
-            seed=self.seed,
-            samples=self.samples,
-        )
+    def settings(self, own: SamplingSettings) -> SamplingSettings:
+        """The sampling settings of a run: what this recipe states, over the models' own."""
+        return own.changed(self, seed=self.seed)
 
 
 def read_sweep_recipe(path: Path) -> SweepRecipe:
@@ -73,7 +57,7 @@ def read_sweep_recipe(path: Path) -> SweepRecipe:
         RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type or size.
         LambdaError: One of its λ is not one.
     """
-    recipe = read_yaml(path, SweepRecipe)
+    recipe = read_yaml(path, SweepRecipe, older={"max_tokens": "max_new_tokens"})
     try:
         recipe.exact_lambdas()
     except LambdaError as error:

@@ -14,8 +14,9 @@ from dami_merge.declared import encode
 from dami_merge.dtypes import FloatName
 from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import digest_bytes, write_durable
-from dami_merge.grid.recipe import Sampling, Side
-from dami_merge.lambdas import folder_name, label, parse_lambda
+from dami_merge.grid.recipe import Side
+from dami_merge.lambdas import folder_name, parse_lambda, require_available
+from dami_merge.sampling import Sampling
 
 GRID_FILE = "grid.json"
 SCHEMA_VERSION: Literal[1] = 1
@@ -183,11 +184,9 @@ def member_of(grid: Grid, lam: Fraction) -> Member:
     Raises:
         LambdaError: The grid has none.
     """
-    for member in grid.checkpoints:
-        if member.lam == lam:
-            return member
-    known = ", ".join(label(member.lam) for member in grid.checkpoints)
-    raise LambdaError(f"λ = {label(lam)} is not in this grid", hint=f"it has {known}")
+    members = {member.lam: member for member in grid.checkpoints}
+    require_available([lam], members)
+    return members[lam]
 
 
 class _Version(msgspec.Struct):

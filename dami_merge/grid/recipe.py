@@ -12,20 +12,12 @@ from dami_merge.declared import read_yaml
 from dami_merge.dtypes import FloatName
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
+from dami_merge.sampling import Sampling
 
 Side = Literal["instruct", "thinking"]
 
 SIDES: tuple[Side, ...] = get_args(Side)
 _NAME = re.compile(r"[\w.-]*", re.ASCII)
-
-
-class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the checkpoints are meant to be sampled; recorded in grid.json, used by nothing offline."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_new_tokens: int | None = None
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,7 +65,7 @@ def bundled_recipe() -> Recipe:
         instruct=BUNDLED_INSTRUCT,
         thinking=BUNDLED_THINKING,
         name="tiny",
-        sampling=Sampling(temperature=0.6, max_new_tokens=96),
+        sampling=Sampling(temperature=0.6, max_tokens=96),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dami_merge.files import digest_file
@@ -33,29 +34,21 @@ class Verification:
         return not (self.missing or self.changed or self.extra)
 
 
-def grid_bytes(folder: Path) -> int:
-    """Bytes that a whole grid holds by its grid.json.
-
-    Raises:
-        GridUnreadable: There is no readable grid.json.
-    """
-    grid = read_grid(folder)
-    return sum(file.size for member in grid.checkpoints for file in member.files)
-
-
-def verify(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Verification:
+def verify(folder: str | Path, *, on_bytes: Callable[[int, int], None] = lambda _, __: None) -> Verification:
     """Read every file of a grid and compare it.
 
     Args:
         folder: The grid's folder.
-        on_bytes: Told the bytes read in each step.
+        on_bytes: Called with the bytes that were read, and with how many the grid has.
 
     Raises:
         GridUnreadable: There is no readable grid.json, and no unfinished grid either.
     """
+    folder = Path(folder)
     if not (folder / GRID_FILE).is_file() and (folder / STATE_FOLDER).is_dir():
         return Verification((GRID_FILE,), (), (), 0, 0)
     grid = read_grid(folder)
+    total = sum(file.size for member in grid.checkpoints for file in member.files)
     missing, changed, read_bytes = [], [], 0
     named = {GRID_FILE}
     for member in grid.checkpoints:
@@ -68,16 +61,21 @@ def verify(folder: Path, *, on_bytes: Callable[[int], None] = lambda _: None) ->
             elif path.stat().st_size != file.size:
                 changed.append(name)
             else:
-                read_bytes += file.size
-                if not _same(path, file, on_bytes):
+                if not _same(path, file, partial(_report, on_bytes, read_bytes, total)):
                     changed.append(name)
+                read_bytes += file.size
     return Verification(tuple(missing), tuple(changed), _extra(folder, named), len(named) - 1, read_bytes)
 
 
+def _report(on_bytes: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    on_bytes(before + done, total)
+
+
 def _same(path: Path, file: File, on_bytes: Callable[[int], None]) -> bool:
-    digest = ""
+    digest, done = "", 0
     for count, text in digest_file(path):
-        on_bytes(count)
+        done += count
+        on_bytes(done)
         digest = text
     return digest == file.digest
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def load_live(
-    instruct: str,
-    thinking: str,
+    instruct: Checkpoint | str,
+    thinking: Checkpoint | str,
     *,
     device: str = "auto",
     dtype: str | None = None,
@@ -40,8 +40,8 @@ def load_live(
     what transformers fuses or renames while it loads is fused and renamed in all three.
 
     Args:
-        instruct: Folder, Hub id, or `bundled:tiny/instruct`.
-        thinking: Likewise; the model takes its config and generation config.
+        instruct: Folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint.
+        thinking: Same; the model takes its config and generation config.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `bfloat16`, `float16`, `float32` or `float64` for the model; None keeps what is stored.
         offload: Keep the endpoints in host memory.

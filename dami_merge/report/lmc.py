@@ -8,59 +8,55 @@ from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import render
 
 if TYPE_CHECKING:
-    from dami_merge.connectivity.difference import DifferenceReport
-    from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import LmcReport
+    from dami_merge.connectivity.check import Check
+    from dami_merge.connectivity.report import WeightsReport
 
 _TONES = {"connected": "good", "doubtful": "warn", "undecided": "warn"}
 
 
-def lmc_page(
-    report: "LmcReport", path: "PathReport | None" = None, difference: "DifferenceReport | None" = None
-) -> str:
+def lmc_page(check: "Check") -> str:
     """What a check found as one self-contained HTML page.
 
     Args:
-        report: Of `check_lmc`.
-        path: Of `walk_pair`; without it the page says which questions were not asked.
-        difference: Of `examine_difference`.
+        check: What `check_lmc` found; without a path the page says which questions were not asked.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
     """
+    report = check.weights
     return render(
         "lmc.html",
         title=f"{report.instruct} and {report.thinking}",
         values={
             "report": report,
-            "path": path,
-            "difference": difference,
+            "path": check.path,
+            "difference": check.difference,
             "instruct": _pinned(report.instruct, report.instruct_revision),
             "thinking": _pinned(report.thinking, report.thinking_revision),
-            "tone": _tone(report, path),
+            "tone": _tone(check),
             "meaning": MEANING[report.verdict].capitalize(),
             "asides": _asides(report),
-            "answers": answers(report, path),
-            "steps": next_steps(report, path, difference),
+            "answers": answers(check),
+            "steps": next_steps(check),
             "layers": (*report.layers, report.overall),
             "label": label,
         },
-        figures=lmc_figures(report, path, difference),
+        figures=lmc_figures(check),
     )
 
 
-def _tone(report: "LmcReport", path: "PathReport | None") -> str:
-    """Green only where the check exits with 0: losses that turn back on a low path are no reason against."""
-    if path is not None and not (path.same_basin and path.smooth):
+def _tone(check: "Check") -> str:
+    """Green only where the check passes."""
+    if check.weights.connected and not check.passes:
         return "bad"
-    return _TONES.get(report.verdict, "bad")
+    return _TONES.get(check.weights.verdict, "bad")
 
 
 def _pinned(name: str, revision: str) -> str:
     return f"{name}@{revision}" if revision else name
 
 
-def _asides(report: "LmcReport") -> list[str]:
+def _asides(report: "WeightsReport") -> list[str]:
     said = []
     sample = report.sample
     if sample is not None and sample.read_bytes < sample.total_bytes:

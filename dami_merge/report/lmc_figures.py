@@ -9,9 +9,10 @@ from dami_merge.report.page import Figure, figure, plotting
 from dami_merge.report.style import MAIN, lambda_axis, number, two_kinds, wide
 
 if TYPE_CHECKING:
+    from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import LmcReport, TensorReport
+    from dami_merge.connectivity.report import TensorReport, WeightsReport
 
 LARGEST_DISTRIBUTION = 3_000
 """Tensors in one figure at most: beyond, the farthest apart are shown."""
@@ -25,14 +26,13 @@ _COLOURS = ("#b2182b", "#ef8a62", "#f1c453", "#92c5de", "#2f76b8")
 """One for each band; red to blue, which the colour-blind can tell apart too."""
 
 
-def lmc_figures(
-    report: "LmcReport", path: "PathReport | None", difference: "DifferenceReport | None"
-) -> tuple[Figure, ...]:
+def lmc_figures(check: "Check") -> tuple[Figure, ...]:
     """Those that there are numbers for.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
     """
+    report, path, difference = check.weights, check.path, check.difference
     figures = [_heat(report), _distribution(report)]
     if any(layer.matrices and math.isfinite(layer.matrices.relative_distance) for layer in report.layers):
         figures.append(_change(report))
@@ -43,7 +43,7 @@ def lmc_figures(
     return tuple(figures)
 
 
-def _heat(report: "LmcReport") -> Figure:
+def _heat(report: "WeightsReport") -> Figure:
     alt = plotting()
     rows = [
         {
@@ -82,7 +82,7 @@ def _heat(report: "LmcReport") -> Figure:
     return figure("heat", "Where the two models differ", caption, chart)
 
 
-def _distribution(report: "LmcReport") -> Figure:
+def _distribution(report: "WeightsReport") -> Figure:
     alt = plotting()
     shown = _farthest(report)
     rows = [
@@ -115,12 +115,12 @@ def _distribution(report: "LmcReport") -> Figure:
     return figure("distribution", "How far apart the tensors are", caption, chart)
 
 
-def _farthest(report: "LmcReport") -> "list[TensorReport]":
+def _farthest(report: "WeightsReport") -> "list[TensorReport]":
     held = [tensor for tensor in report.tensors if tensor.similarity.elements]
     return sorted(held, key=lambda tensor: tensor.similarity.cosine)[:LARGEST_DISTRIBUTION]
 
 
-def _change(report: "LmcReport") -> Figure:
+def _change(report: "WeightsReport") -> Figure:
     alt = plotting()
     rows = [
         {

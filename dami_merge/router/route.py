@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from dami_merge.errors import EstimatorError, LambdaError
+from dami_merge.errors import EstimatorError
 from dami_merge.grid.manifest import Grid, read_grid
-from dami_merge.lambdas import exact, label, nearest, parse_lambda
+from dami_merge.lambdas import exact, label, nearest, parse_lambda, require_available
 
 LambdaLike = str | float | Fraction
 Query = str | Sequence[Mapping[str, object]]
@@ -141,12 +141,7 @@ class Router:
         if available is None:
             return self._members.keys()
         served = {parse_lambda(lam) for lam in available}
-        unknown = sorted(served - self._members.keys())
-        if unknown:
-            raise LambdaError(
-                f"λ = {label(unknown[0])} is not in this grid",
-                hint=f"it has {', '.join(label(lam) for lam in self.lambdas)}",
-            )
+        require_available(served, self._members)
         return served
 
     def _route(

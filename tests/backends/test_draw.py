@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.backends.draw import Draw, drawn
-from dami_merge.evaluation.generation import SamplingSettings
+from dami_merge.sampling import SamplingSettings
 
 OPEN = SamplingSettings(temperature=1, top_p=1, top_k=0)
 LOGITS = torch.tensor([[0.1, 2.0, -1.0, 1.0, 0.5]])

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -17,18 +17,19 @@ from transformers import AutoTokenizer
 from dami_merge.backends.hf import HfBackend
 from dami_merge.backends.models import LiveModels
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
-from dami_merge.checkpoint.source import open_source
+from dami_merge.checkpoint.source import open_both, open_source
 from dami_merge.errors import BackendError, GridUnreadable, InputRefused, LambdaError, UsageError
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.evaluation.questions.question import Message, Question
-from tests.tiny import GREEDY, LAMBDAS, SAMPLED, questions, requests
+from dami_merge.sampling import SamplingSettings
+from tests.tiny import GREEDY, LAMBDAS, SAMPLED, at, questions, requests
 
 THINKING = Fraction(1)
 Answers = dict[tuple[str, int], tuple[str, int, str]]
 
 
 def answers(backend: HfBackend, lam: Fraction, wanted: list[Request], settings: SamplingSettings) -> Answers:
-    made = [(request, answer) for request, answer in backend.generate(lam, wanted, settings)]
+    made = [(request, answer) for request, answer in backend.generate(at(lam, wanted), settings)]
     assert sorted((r.question.id, r.sample) for r, _ in made) == sorted(
         (r.question.id, r.sample) for r in wanted
     )
@@ -44,7 +45,9 @@ def edited_models(folder: Path, edit: Callable[[Path], object]) -> LiveModels:
     for side, spec in (("instruct", BUNDLED_INSTRUCT), ("thinking", BUNDLED_THINKING)):
         shutil.copytree(open_source(spec).root, folder / side)
         edit(folder / side)
-    return LiveModels(str(folder / "instruct"), str(folder / "thinking"), device="cpu")
+    return LiveModels(
+        open_source(str(folder / "instruct")), open_source(str(folder / "thinking")), device="cpu"
+    )
 
 
 def edited_pair(folder: Path, edit: Callable[[Path], object]) -> HfBackend:
@@ -83,9 +86,11 @@ def test_a_sample_is_the_same_alone_in_a_batch_of_64_and_beside_other_questions(
 
 def test_samples_change_with_the_seed_and_greedy_answers_do_not() -> None:
     backend = bundled()
-    other_seed = answers(backend, THINKING, requests(20), replace(SAMPLED, seed=1))
+    other_seed = answers(backend, THINKING, requests(20), msgspec.structs.replace(SAMPLED, seed=1))
     assert other_seed != answers(backend, THINKING, requests(20), SAMPLED)
-    greedy = answers(backend, THINKING, requests(20), replace(GREEDY, seed=1, top_p=0.1, top_k=1))
+    greedy = answers(
+        backend, THINKING, requests(20), msgspec.structs.replace(GREEDY, seed=1, top_p=0.1, top_k=1)
+    )
     assert greedy == answers(backend, THINKING, requests(20), GREEDY)
 
 
@@ -101,12 +106,12 @@ def test_text_has_its_thinking_tags_and_no_end_token_which_is_counted() -> None:
 
 def test_a_cap_cuts_an_answer_and_one_that_ends_at_the_cap_is_whole() -> None:
     (question,) = questions(1)
-    (whole,) = answers(bundled(), THINKING, [Request(question, 0)], GREEDY).values()
+    (whole,) = answers(bundled(), THINKING, [Request(question, THINKING, 0)], GREEDY).values()
     text, tokens, _ = whole
-    exact = replace(GREEDY, max_tokens=tokens)
-    assert answers(bundled(), THINKING, [Request(question, 0)], exact) == {(question.id, 0): whole}
-    short = replace(GREEDY, max_tokens=tokens - 1)
-    found = answers(bundled(), THINKING, [Request(question, 0)], short)
+    exact = msgspec.structs.replace(GREEDY, max_tokens=tokens)
+    assert answers(bundled(), THINKING, [Request(question, THINKING, 0)], exact) == {(question.id, 0): whole}
+    short = msgspec.structs.replace(GREEDY, max_tokens=tokens - 1)
+    found = answers(bundled(), THINKING, [Request(question, THINKING, 0)], short)
     assert found == {(question.id, 0): (text, tokens - 1, "length")}
 
 
@@ -129,7 +134,7 @@ def test_a_batch_ends_when_every_row_has_any_of_its_end_tokens(tmp_path: Path) -
             forwards += 1
 
         models.at(THINKING).register_forward_hook(count)
-        list(HfBackend(models).generate(THINKING, requests(4), GREEDY))
+        list(HfBackend(models).generate(at(THINKING, requests(4)), GREEDY))
         return forwards
 
     assert steps([28, 6]) < steps([28]) == 96  # the second of the two is </think>
@@ -145,7 +150,7 @@ def test_nothing_else_of_the_generation_config_is_used_and_the_notes_say_so(tmp_
         "the model's generation_config says temperature 0.7, max_new_tokens 3; 1 and 96 are used",
         "the model's generation_config says repetition_penalty 9.0, min_p 0.9, which are not used",
     )
-    assert bundled().notes(LAMBDAS, replace(SAMPLED, temperature=0.6)) == ()
+    assert bundled().notes(LAMBDAS, msgspec.structs.replace(SAMPLED, temperature=0.6)) == ()
 
 
 def test_a_template_that_opens_the_thinking_block_is_told(tmp_path: Path) -> None:
@@ -154,12 +159,12 @@ def test_a_template_that_opens_the_thinking_block_is_told(tmp_path: Path) -> Non
         path.write_text(path.read_text().replace("%}<|assistant|>{% endif", "%}<|assistant|><think>{% endif"))
 
     backend = edited_pair(tmp_path, open_block)
-    made: list[Generation] = [answer for _, answer in backend.generate(THINKING, requests(4), GREEDY)]
+    made: list[Generation] = [answer for _, answer in backend.generate(at(THINKING, requests(4)), GREEDY)]
     assert [answer.prefilled for answer in made] == [True] * 4
     assert all("</think>" in answer.text and "<think>" not in answer.text for answer in made)
     assert backend.prefilled(THINKING, questions(1)[0])
     assert not bundled().prefilled(THINKING, questions(1)[0])
-    assert not any(answer.prefilled for _, answer in bundled().generate(THINKING, requests(4), GREEDY))
+    assert not any(answer.prefilled for _, answer in bundled().generate(at(THINKING, requests(4)), GREEDY))
 
 
 def test_instruct_is_asked_in_its_own_template_and_every_other_lambda_in_thinkings(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_instruct_is_asked_in_its_own_template_and_every_other_lambda_in_thinkin
 
 
 def test_answers_come_batch_by_batch_the_longest_prompts_first() -> None:
-    models = LiveModels(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu")
+    models = LiveModels(*open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING), device="cpu")
     forwards = 0
 
     def count(*_: object) -> None:
@@ -183,7 +188,7 @@ def test_answers_come_batch_by_batch_the_longest_prompts_first() -> None:
 
     models.at(THINKING).register_forward_hook(count)
     wanted = requests(6)
-    running = HfBackend(models, batch_size=2).generate(THINKING, wanted, GREEDY)
+    running = HfBackend(models, batch_size=2).generate(at(THINKING, wanted), GREEDY)
     assert forwards == 0
     first = [next(running), next(running)]
     after_two = forwards
@@ -196,7 +201,7 @@ def test_answers_come_batch_by_batch_the_longest_prompts_first() -> None:
 
 
 def test_no_request_needs_no_model() -> None:
-    assert list(bundled().generate(THINKING, [], GREEDY)) == []
+    assert list(bundled().generate(at(THINKING, []), GREEDY)) == []
 
 
 def test_the_callers_random_numbers_and_threads_stay_as_they_are() -> None:
@@ -209,8 +214,8 @@ def test_the_callers_random_numbers_and_threads_stay_as_they_are() -> None:
 def test_a_lambda_that_the_grid_lacks_is_refused_with_those_it_has(tiny_grid: Path) -> None:
     backend = HfBackend.from_grid(tiny_grid, device="cpu")
     with pytest.raises(LambdaError, match=r"λ = 0\.30 is not in this grid") as refused:
-        list(backend.generate(Fraction(3, 10), requests(1), GREEDY))
-    assert refused.value.hint == "it has 0.00, 0.40, 1.00"
+        list(backend.generate(at(Fraction(3, 10), requests(1)), GREEDY))
+    assert refused.value.hint == "available: 0.00, 0.40, 1.00"
 
 
 def test_a_folder_without_a_grid_or_a_grid_without_a_checkpoint_is_refused(
@@ -222,38 +227,38 @@ def test_a_folder_without_a_grid_or_a_grid_without_a_checkpoint_is_refused(
     shutil.rmtree(tmp_path / "grid" / "lambda-0.40")
     backend = HfBackend.from_grid(tmp_path / "grid", device="cpu")
     with pytest.raises(GridUnreadable, match=r"lambda-0\.40 is in grid\.json, and not on the disk"):
-        list(backend.generate(Fraction(2, 5), requests(1), GREEDY))
+        list(backend.generate(at(Fraction(2, 5), requests(1)), GREEDY))
 
 
 def test_more_tokens_than_the_context_holds_are_refused_with_what_would_fit() -> None:
     long = Question("long", (Message("user", "1a+1" * 5),), "0")
-    wanted = [*requests(3), Request(long, 0)]
-    fits = replace(GREEDY, max_tokens=512 - 22)
-    assert next(bundled().generate(THINKING, wanted, fits))[0].question == long
+    wanted = [*requests(3), Request(long, THINKING, 0)]
+    fits = msgspec.structs.replace(GREEDY, max_tokens=512 - 22)
+    assert next(bundled().generate(at(THINKING, wanted), fits))[0].question == long
     with pytest.raises(UsageError, match=r"'long' is 22 tokens long .* in 491, .* context is 512") as refused:
-        list(bundled().generate(THINKING, wanted, replace(GREEDY, max_tokens=491)))
+        list(bundled().generate(at(THINKING, wanted), msgspec.structs.replace(GREEDY, max_tokens=491)))
     assert refused.value.hint == "allow at most 490 tokens"
     endless = Question("endless", (Message("user", "1a+1" * 200),), "0")
     with pytest.raises(UsageError, match="'endless' is 802 tokens long") as refused:
-        list(bundled().generate(THINKING, [Request(endless, 0)], GREEDY))
+        list(bundled().generate(at(THINKING, [Request(endless, THINKING, 0)]), GREEDY))
     assert refused.value.hint == "leave the question out"
 
 
 def test_every_question_that_the_template_refuses_is_named() -> None:
     odd = [Question(name, (Message("system", "be brief"),), "0") for name in ("s1", "s2")]
-    wanted = [*requests(2), *(Request(question, 0) for question in odd)]
+    wanted = [*requests(2), *(Request(question, THINKING, 0) for question in odd)]
     with pytest.raises(InputRefused, match=r"'s1': .* roles user and assistant only") as refused:
-        list(bundled().generate(THINKING, wanted, GREEDY))
+        list(bundled().generate(at(THINKING, wanted), GREEDY))
     assert len(refused.value.problems) == 2
 
 
 def test_a_model_that_computes_nan_gives_an_error_and_no_answer() -> None:
-    models = LiveModels(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu")
+    models = LiveModels(*open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING), device="cpu")
     with torch.no_grad():
         next(models.at(THINKING).parameters()).fill_(torch.nan)
     for settings in (GREEDY, SAMPLED):
         with pytest.raises(BackendError, match=r"the model of λ = 1\.00 computes NaN in torch\.float32"):
-            list(HfBackend(models).generate(THINKING, requests(2), settings))
+            list(HfBackend(models).generate(at(THINKING, requests(2)), settings))
 
 
 def test_a_batch_of_none_is_refused() -> None:
@@ -292,7 +297,7 @@ def test_the_description_changes_with_weights_sidecars_and_dtype_and_with_nothin
 
 def test_a_dtype_is_the_models(tiny_grid: Path) -> None:
     with pytest.raises(UsageError, match="'int8' is not a dtype for weights"):
-        list(HfBackend.from_grid(tiny_grid, dtype="int8").generate(THINKING, requests(1), GREEDY))
+        list(HfBackend.from_grid(tiny_grid, dtype="int8").generate(at(THINKING, requests(1)), GREEDY))
     narrow = HfBackend.from_grid(tiny_grid, device="cpu", dtype="bfloat16")
     found = answers(narrow, THINKING, requests(10), GREEDY)
     assert sum(text.startswith("<think>") for text, _, _ in found.values()) == 10
@@ -310,5 +315,5 @@ def test_both_backends_are_imported_without_transformers_and_without_openai() ->
 def test_without_transformers_the_extra_is_named(tiny_grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BackendError, match="needs transformers") as refused:
-        list(HfBackend.from_grid(tiny_grid, device="cpu").generate(THINKING, requests(1), GREEDY))
+        list(HfBackend.from_grid(tiny_grid, device="cpu").generate(at(THINKING, requests(1)), GREEDY))
     assert refused.value.hint == "pip install 'dami-merge[sweep]'"

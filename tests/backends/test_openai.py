@@ -9,16 +9,18 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 
 from dami_merge.backends.conversation import Connection
 from dami_merge.backends.openai import OpenAIBackend
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.router.endpoint import Endpoints
+from dami_merge.sampling import SamplingSettings
 from tests.openai_server import Body, ChatServer, Fault, running_server
-from tests.tiny import GREEDY, SAMPLED, requests
+from tests.tiny import GREEDY, SAMPLED, at, requests
 
 LAM = Fraction(2, 5)
 QUICK = Connection(retries=2, timeout_s=20)
@@ -50,7 +52,7 @@ def ask(
     connection: Connection = QUICK,
     **options: Any,
 ) -> list[tuple[Request, Generation]]:
-    return list(backend(server, connection, **options).generate(LAM, requests(count), settings))
+    return list(backend(server, connection, **options).generate(at(LAM, requests(count)), settings))
 
 
 def message(**fields: object) -> Callable[[Body, Body], object]:
@@ -71,7 +73,7 @@ def choice(**fields: object) -> Callable[[Body, Body], object]:
 
 def test_every_request_gets_the_answer_to_its_own_question(server: ChatServer) -> None:
     wanted = requests(30, 2)
-    found = list(backend(server).generate(LAM, wanted, SAMPLED))
+    found = list(backend(server).generate(at(LAM, wanted), SAMPLED))
     assert sorted((r.question.id, r.sample) for r, _ in found) == sorted(
         (r.question.id, r.sample) for r in wanted
     )
@@ -84,9 +86,9 @@ def test_every_request_gets_the_answer_to_its_own_question(server: ChatServer) -
 
 def test_sampling_sends_every_setting_and_a_seed_of_the_answers_own(server: ChatServer) -> None:
     wanted = requests(3, 2)
-    list(backend(server).generate(LAM, wanted, replace(SAMPLED, seed=5)))
+    list(backend(server).generate(at(LAM, wanted), msgspec.structs.replace(SAMPLED, seed=5)))
     assert set(server.paths) == {"/v1/chat/completions"}
-    seeds = {answer_seed(5, LAM, request) % 2**31 for request in wanted}
+    seeds = {answer_seed(5, request) % 2**31 for request in at(LAM, wanted)}
     assert {body.pop("seed") for body in server.bodies} == seeds
     assert len(seeds) == 6
     for body in server.bodies:
@@ -97,7 +99,7 @@ def test_sampling_sends_every_setting_and_a_seed_of_the_answers_own(server: Chat
 
 
 def test_a_top_k_that_is_off_and_greedy_answers_send_none(server: ChatServer) -> None:
-    ask(server, settings=replace(SAMPLED, top_k=0))
+    ask(server, settings=msgspec.structs.replace(SAMPLED, top_k=0))
     ask(server, settings=GREEDY)
     assert server.bodies[0].keys() == {"model", "messages", "max_tokens", "temperature", "top_p", "seed"}
     assert server.bodies[1].keys() == {"model", "messages", "max_tokens", "temperature", "seed"}
@@ -108,7 +110,7 @@ def test_a_top_k_is_never_dropped_without_a_word(server: ChatServer) -> None:
     silent = replace(QUICK, send_top_k=False)
     with pytest.raises(UsageError, match="top_k is 20, and this server is not sent any"):
         ask(server, connection=silent)
-    assert len(ask(server, connection=silent, settings=replace(SAMPLED, top_k=0))) == 1
+    assert len(ask(server, connection=silent, settings=msgspec.structs.replace(SAMPLED, top_k=0))) == 1
     assert len(ask(server, connection=silent, settings=GREEDY)) == 1
 
 
@@ -150,7 +152,7 @@ def test_a_block_that_is_closed_and_never_opened_was_opened_by_the_template(serv
 
 def test_an_answer_cut_at_the_cap_is_told(server: ChatServer) -> None:
     server.reply = choice(finish_reason="length")
-    assert ask(server, settings=replace(SAMPLED, max_tokens=7))[0][1].finish == "length"
+    assert ask(server, settings=msgspec.structs.replace(SAMPLED, max_tokens=7))[0][1].finish == "length"
     with pytest.raises(BackendError, match="cut an answer at 7 tokens, and 96 were allowed"):
         ask(server)
 
@@ -228,7 +230,7 @@ def test_a_url_that_is_not_the_apis_is_an_error_with_the_usual_ending(server: Ch
     server.faults = [Fault(404, b"<html>", "text/html")]
     astray = OpenAIBackend(Endpoints(server.url.removesuffix("/v1"), "tiny-{lambda}"), QUICK)
     with pytest.raises(BackendError, match="404") as refused:
-        list(astray.generate(LAM, requests(1), SAMPLED))
+        list(astray.generate(at(LAM, requests(1)), SAMPLED))
     assert refused.value.hint == "is the base URL right? It usually ends in /v1"
 
 
@@ -278,7 +280,7 @@ def test_no_more_requests_than_allowed_are_in_flight_and_so_many_are(server: Cha
 
 
 def test_an_answer_is_given_out_while_others_are_still_awaited(server: ChatServer) -> None:
-    running = backend(server, replace(QUICK, concurrency=1)).generate(LAM, requests(40), SAMPLED)
+    running = backend(server, replace(QUICK, concurrency=1)).generate(at(LAM, requests(40)), SAMPLED)
     next(running)
     assert len(server.bodies) < 40
     time.sleep(0.5)
@@ -287,7 +289,7 @@ def test_an_answer_is_given_out_while_others_are_still_awaited(server: ChatServe
 
 
 def test_closing_ends_what_is_in_flight_at_once(server: ChatServer) -> None:
-    running = backend(server, replace(QUICK, concurrency=4)).generate(LAM, requests(40), SAMPLED)
+    running = backend(server, replace(QUICK, concurrency=4)).generate(at(LAM, requests(40)), SAMPLED)
     next(running)
     server.hold.set()
     time.sleep(0.05)
@@ -314,7 +316,7 @@ def test_what_came_before_a_failure_is_given_out_before_it_is_raised(server: Cha
         return {} if len(server.bodies) == 10 else answer
 
     server.reply = fail_at_the_tenth
-    running = backend(server, replace(QUICK, concurrency=1)).generate(LAM, requests(40), SAMPLED)
+    running = backend(server, replace(QUICK, concurrency=1)).generate(at(LAM, requests(40)), SAMPLED)
     assert len([next(running) for _ in range(9)]) == 9
     with pytest.raises(BackendError, match="no chat completion"):
         next(running)
@@ -322,7 +324,7 @@ def test_what_came_before_a_failure_is_given_out_before_it_is_raised(server: Cha
 
 
 def test_no_request_asks_nothing(server: ChatServer) -> None:
-    assert list(backend(server).generate(LAM, [], SAMPLED)) == []
+    assert list(backend(server).generate(at(LAM, []), SAMPLED)) == []
     assert server.bodies == []
 
 

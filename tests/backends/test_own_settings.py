@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dami_merge.backends.own_settings import own_settings, settings_notes
-from dami_merge.evaluation.generation import SamplingSettings
+from dami_merge.sampling import SamplingSettings
 
 SETTINGS = SamplingSettings(temperature=0.6, top_p=0.95, top_k=20, max_tokens=100)
 

@@ -9,9 +9,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dami_merge.backends.conversation import Connection
@@ -19,7 +19,7 @@ from dami_merge.backends.hf import HfBackend
 from dami_merge.backends.openai import OpenAIBackend
 from dami_merge.errors import BackendError
 from dami_merge.router.endpoint import Endpoints
-from tests.tiny import GREEDY, LAMBDAS, SAMPLED, requests
+from tests.tiny import GREEDY, LAMBDAS, SAMPLED, at, requests
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def test_greedy_answers_are_those_of_the_backend_in_process_at_every_lambda(
     wanted = requests(20)
     for lam in LAMBDAS:
         found, expected = (
-            {r.question.id: (a.text, a.tokens, a.finish) for r, a in each.generate(lam, wanted, GREEDY)}
+            {r.question.id: (a.text, a.tokens, a.finish) for r, a in each.generate(at(lam, wanted), GREEDY)}
             for each in (served, local)
         )
         assert found == expected
@@ -86,12 +86,17 @@ def test_greedy_answers_are_those_of_the_backend_in_process_at_every_lambda(
 
 def test_the_cap_is_kept_and_a_seed_gives_its_sample_again(url: str, tiny_grid: Path) -> None:
     served = OpenAIBackend(Endpoints(url, "{path}", grid=tiny_grid), Connection(concurrency=1, retries=0))
-    short = replace(GREEDY, max_tokens=3)
-    cut = [answer for _, answer in served.generate(LAMBDAS[-1], requests(3), short)]
+    short = msgspec.structs.replace(GREEDY, max_tokens=3)
+    cut = [answer for _, answer in served.generate(at(LAMBDAS[-1], requests(3)), short)]
     assert [(answer.tokens, answer.finish) for answer in cut] == [(3, "length")] * 3
-    sampled = replace(SAMPLED, top_k=0, temperature=1.5)
+    sampled = msgspec.structs.replace(SAMPLED, top_k=0, temperature=1.5)
     texts = [
-        [answer.text for _, answer in served.generate(LAMBDAS[1], requests(10), replace(sampled, seed=seed))]
+        [
+            answer.text
+            for _, answer in served.generate(
+                at(LAMBDAS[1], requests(10)), msgspec.structs.replace(sampled, seed=seed)
+            )
+        ]
         for seed in (0, 0, 1)
     ]
     assert texts[0] == texts[1]
@@ -101,10 +106,10 @@ def test_the_cap_is_kept_and_a_seed_gives_its_sample_again(url: str, tiny_grid: 
 def test_a_top_k_is_refused_by_this_server_and_the_error_says_so(url: str, tiny_grid: Path) -> None:
     served = OpenAIBackend(Endpoints(url, "{path}", grid=tiny_grid), Connection(retries=0))
     with pytest.raises(BackendError, match=r"answers 422: .*top_k"):
-        list(served.generate(LAMBDAS[0], requests(1), SAMPLED))
+        list(served.generate(at(LAMBDAS[0], requests(1)), SAMPLED))
 
 
 def test_a_model_that_the_server_cannot_load_is_an_error(url: str) -> None:
     served = OpenAIBackend(Endpoints(url, "nowhere/{name}"), Connection(retries=0))
     with pytest.raises(BackendError, match="answers 500"):
-        list(served.generate(LAMBDAS[0], requests(1), GREEDY))
+        list(served.generate(at(LAMBDAS[0], requests(1)), GREEDY))

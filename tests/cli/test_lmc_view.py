@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge import check_lmc
 from dami_merge.cli.lmc_value import lmc_value
-from dami_merge.cli.lmc_view import show_lmc
+from dami_merge.cli.lmc_view import LmcTables, show_lmc
+from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.report import WeightsReport
 from tests.checkpoints import near, random_tensors, write_checkpoint
+from tests.pairs import weights_of
 
 LAMBDAS = Fraction(0), Fraction(1, 3), Fraction(1)
 PATH = PathReport(
@@ -29,16 +30,16 @@ PATH = PathReport(
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> LmcReport:
+def report(tmp_path: Path) -> WeightsReport:
     tensors = random_tensors(seed=0)
     sides = (write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors)))
-    return check_lmc(*map(str, sides))
+    return weights_of(*map(str, sides))
 
 
 def _shown(
-    capsys: pytest.CaptureFixture[str], report: LmcReport, path: PathReport | None = None
+    capsys: pytest.CaptureFixture[str], report: WeightsReport, path: PathReport | None = None
 ) -> list[str]:
-    show_lmc(report, path, None, heat=False, tensors=False, diff=False)
+    show_lmc(Check(report, path), LmcTables())
     return capsys.readouterr().out.splitlines()
 
 
@@ -48,7 +49,7 @@ def _shown(
      (0.95, "▓"), (0.9499, "█"), (-1.0, "█")],
 )  # fmt: skip
 def test_a_layer_has_the_character_of_its_cosine(
-    capsys: pytest.CaptureFixture[str], report: LmcReport, cosine: float, mark: str
+    capsys: pytest.CaptureFixture[str], report: WeightsReport, cosine: float, mark: str
 ) -> None:
     first, *others = (layer for layer in report.layers if layer.matrices)
     assert first.matrices is not None
@@ -59,7 +60,7 @@ def test_a_layer_has_the_character_of_its_cosine(
 
 
 def test_a_point_of_the_path_shows_the_layer_that_moved_most(
-    capsys: pytest.CaptureFixture[str], report: LmcReport
+    capsys: pytest.CaptureFixture[str], report: WeightsReport
 ) -> None:
     lines = [line.split() for line in _shown(capsys, report, PATH)]
     assert ["0.00", "2.0000"] in lines
@@ -68,7 +69,7 @@ def test_a_point_of_the_path_shows_the_layer_that_moved_most(
 
 
 def test_a_row_has_its_numbers_in_the_order_of_the_heading(
-    capsys: pytest.CaptureFixture[str], report: LmcReport
+    capsys: pytest.CaptureFixture[str], report: WeightsReport
 ) -> None:
     lines = _shown(capsys, report)
     assert lines[0].split("  ")[0] == "layer"
@@ -86,16 +87,16 @@ def test_a_row_has_its_numbers_in_the_order_of_the_heading(
     assert abs(matrices.relative_distance - matrices.norm_ratio) > 0.5
 
 
-def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], report: LmcReport) -> None:
+def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], report: WeightsReport) -> None:
     lines = _shown(capsys, replace(report, notes=("[a] harmless :warning:",), identical_tensors=2))
     assert "note: [a] harmless :warning:" in lines
     assert f"2 of {len(report.tensors)} tensors are equal in both" in lines
     assert not any("equal in both" in line for line in _shown(capsys, report))
 
 
-def test_the_json_of_a_path_has_every_number_of_it(report: LmcReport) -> None:
+def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> None:
     assert (PATH.same_basin, PATH.smooth, PATH.monotone) == (True, True, False)
-    assert lmc_value(report, PATH, None)["path"] == {
+    assert lmc_value(Check(report, PATH))["path"] == {
         "texts": 3,
         "tokens": 30,
         "points": [

@@ -49,7 +49,7 @@ def test_a_library_user_gets_the_same_report_as_a_value_and_torch_only_then() ->
     program = (
         "import sys, dami_merge as d; assert 'torch' not in sys.modules;"
         "report = d.check_lmc('bundled:tiny/instruct', 'bundled:tiny/thinking');"
-        "print(report.verdict, report.worst_layer, f'{report.worst_cosine:.6f}')"
+        "print(report.weights.verdict, report.weights.worst_layer, f'{report.weights.worst_cosine:.6f}')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "connected model.layers.0 0.999107\n"

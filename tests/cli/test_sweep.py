@@ -50,7 +50,7 @@ def test_a_sweep_shows_a_row_for_each_lambda_and_what_it_means(grid: Path, rollo
     assert accuracies[0] < accuracies[1] < accuracies[2]
     assert "From λ = 0.00 to 1.00 accuracy goes from" in result.stdout
     assert f"dami-merge report --rollouts {rollouts}" in result.stdout
-    assert "180 answers are there" in result.stderr
+    assert "which holds 180 answers" in result.stderr
 
 
 def test_the_recipe_of_the_grid_says_how_answers_are_sampled_and_flags_override_it(
@@ -117,7 +117,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--lambdas", "0.3"), 2, "the grid has no λ = 0.30"),
+        (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
         (("--output", "no/such/folder/r.jsonl"), 2, "there is no folder"),
         (("--grader", "nothing"), 2, "names no grader"),
@@ -201,9 +201,9 @@ def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
 
 def test_a_report_of_a_lambda_that_was_not_swept_is_refused(rollouts: Path, tmp_path: Path) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--lambdas", "0,1/3")
-    assert result.exit_code == 3
-    assert "no rollout is of λ = 1of3" in result.stderr
-    assert "there are 0.00, 0.50, 1.00" in result.stderr
+    assert result.exit_code == 2
+    assert "λ = 1of3 is not in these rollouts" in result.stderr
+    assert "available: 0.00, 0.50, 1.00" in result.stderr
 
 
 def test_a_report_takes_the_loss_and_the_seed_that_it_is_given(rollouts: Path, tmp_path: Path) -> None:
@@ -286,11 +286,11 @@ def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -
     kept = read_rollouts(path)
     assert path.read_bytes().endswith(b"\n")
     assert 20 <= len(kept) < 360
-    assert f"every answer is kept in {path}; the same command goes on from there" in stderr
+    assert f"every answer is kept in {path}; the same command resumes the sweep" in stderr
     pair = ("--live", "bundled:tiny/instruct", "bundled:tiny/thinking")
     result = run("sweep", *pair, "-o", path, "--device", "cpu", *options)
     assert result.exit_code == 0
-    assert f"going on with {path}: {len(kept)} answers are there" in result.stderr
+    assert f"note: resuming {path}, which holds {len(kept)} answers" in result.stderr
     rows = read_rollouts(path)
     assert rows[: len(kept)] == kept
     assert len(rows) == len({(row.lam, row.question, row.sample) for row in rows}) == 360

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge import check_lmc
 from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.difference import DifferenceReport, Survival
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.report import CellReport, GroupReport, LmcReport
+from dami_merge.connectivity.report import CellReport, GroupReport, WeightsReport
 from dami_merge.connectivity.sample import SampleReport
 from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
+from tests.pairs import weights_of
 
 
 def _path(losses: tuple[float, ...], moves: tuple[float, ...], above: float = 0.0) -> PathReport:
@@ -29,22 +30,22 @@ def _path(losses: tuple[float, ...], moves: tuple[float, ...], above: float = 0.
 GOOD = _path((2.0, 1.8, 1.6, 1.4, 1.2), (0.01, 0.01, 0.01, 0.01))
 
 
-def _report(tmp_path: Path, noise: float, **config: object) -> LmcReport:
+def _report(tmp_path: Path, noise: float, **config: object) -> WeightsReport:
     tensors = random_tensors(seed=0)
     write_checkpoint(tmp_path / "a", tensors)
     write_checkpoint(tmp_path / "b", near(tensors, noise=noise), config={**CONFIG, **config})
-    return check_lmc(str(tmp_path / "a"), str(tmp_path / "b"))
+    return weights_of(str(tmp_path / "a"), str(tmp_path / "b"))
 
 
 def test_questions_that_were_not_asked_say_how_to_ask(tmp_path: Path) -> None:
-    found = answers(_report(tmp_path, 0.01), None)
+    found = answers(Check(_report(tmp_path, 0.01), None))
     assert [answer.holds for answer in found] == [True, None, None, None]
     assert {answer.fact for answer in found[1:]} == {"--texts FILE asks it"}
 
 
 def test_every_answer_states_what_it_rests_on(tmp_path: Path) -> None:
     wall = _path((2.0, 4.0, 6.0, 4.0, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4)
-    found = answers(_report(tmp_path, 0.01), wall)
+    found = answers(Check(_report(tmp_path, 0.01), wall))
     assert [answer.holds for answer in found] == [True, False, False, False]
     assert "4.400 nats above the line between the ends at λ = 0.50 (4.900 above their mean)" in found[1].fact
     assert "20.0 times the usual one" in found[2].fact
@@ -53,17 +54,17 @@ def test_every_answer_states_what_it_rests_on(tmp_path: Path) -> None:
 
 def test_a_connected_pair_is_sent_on_to_the_path_and_then_to_the_grid(tmp_path: Path) -> None:
     report = _report(tmp_path, 0.01)
-    assert next_steps(report) == (
+    assert next_steps(Check(report)) == (
         "walk the path before you trust it: `check-lmc … --texts FILE` with questions of yours",
     )
-    assert next_steps(report, GOOD) == (
+    assert next_steps(Check(report, GOOD)) == (
         "build the grid and `sweep` it: what accuracy λ buys, and for how many tokens, a loss cannot tell",
     )
 
 
 def test_a_wall_and_a_switch_are_each_told_with_their_place(tmp_path: Path) -> None:
     report = _report(tmp_path, 0.01)
-    wall, switch = next_steps(report, _path((2.0, 4, 6, 4, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4))
+    wall, switch = next_steps(Check(report, _path((2.0, 4, 6, 4, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4)))
     assert "do not serve the middle: around λ = 0.50" in wall
     assert "a switch between λ = 0.50 and 0.75" in switch
 
@@ -75,28 +76,28 @@ def test_a_wall_and_a_switch_are_each_told_with_their_place(tmp_path: Path) -> N
 def test_far_weights_come_first(tmp_path: Path, noise: float, begins: str) -> None:
     report = _report(tmp_path, noise)
     assert not report.connected
-    assert next_steps(report)[0].startswith(begins)
-    assert not any("walk the path" in step for step in next_steps(report))
+    assert next_steps(Check(report))[0].startswith(begins)
+    assert not any("walk the path" in step for step in next_steps(Check(report)))
 
 
 def test_what_grid_would_refuse_is_a_step_of_its_own(tmp_path: Path) -> None:
-    assert any("would refuse" in step for step in next_steps(_report(tmp_path, 0.01, rope_theta=5.0)))
+    assert any("would refuse" in step for step in next_steps(Check(_report(tmp_path, 0.01, rope_theta=5.0))))
 
 
 @pytest.mark.parametrize(("noise", "told"), [(0.4, False), (0.6, True)])
 def test_rounding_that_drowns_the_difference_is_told(tmp_path: Path, noise: float, told: bool) -> None:
     difference = DifferenceReport(10, (Survival(Fraction(1, 10), 0.4, noise),), (1,), ())
-    steps = next_steps(_report(tmp_path, 0.01), GOOD, difference)
+    steps = next_steps(Check(_report(tmp_path, 0.01), GOOD, difference))
     assert any("at λ = 0.10 rounding adds 60%" in step for step in steps) is told
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> LmcReport:
+def report(tmp_path: Path) -> WeightsReport:
     """Of a real pair, to be changed."""
     return _report(tmp_path, 0.01)
 
 
-def _layered(report: LmcReport, layers: list[dict[str, float]]) -> LmcReport:
+def _layered(report: WeightsReport, layers: list[dict[str, float]]) -> WeightsReport:
     """A report that is not connected, of layers whose modules have these cosines."""
 
     def alike(cosine: float) -> Similarity:
@@ -116,82 +117,86 @@ def _layered(report: LmcReport, layers: list[dict[str, float]]) -> LmcReport:
 CLOSE, FAR = {"q": 0.999, "up": 0.999}, {"q": 0.1, "up": 0.1}
 
 
-def test_one_far_layer_of_many_is_a_broken_layer(report: LmcReport) -> None:
-    (step,) = next_steps(_layered(report, [CLOSE, FAR, CLOSE, CLOSE]))
+def test_one_far_layer_of_many_is_a_broken_layer(report: WeightsReport) -> None:
+    (step,) = next_steps(Check(_layered(report, [CLOSE, FAR, CLOSE, CLOSE])))
     assert step.startswith("look at L1: the other layers are close")
 
 
-def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: LmcReport) -> None:
-    assert next_steps(_layered(report, [FAR])) == (
+def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: WeightsReport) -> None:
+    assert next_steps(Check(_layered(report, [FAR]))) == (
         "do not interpolate: 1 of 1 layers point elsewhere, as in models of different bases",
     )
 
 
-def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: LmcReport) -> None:
-    (step,) = next_steps(_layered(report, [FAR, FAR, *[CLOSE] * 6]))
+def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: WeightsReport) -> None:
+    (step,) = next_steps(Check(_layered(report, [FAR, FAR, *[CLOSE] * 6])))
     assert step.startswith("look at L0, L1: ")
-    assert next_steps(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 6])) == (
+    assert next_steps(Check(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 6]))) == (
         "do not interpolate: 3 of 9 layers point elsewhere, as in models of different bases",
     )
 
 
-def test_of_many_broken_layers_and_modules_five_are_named_and_the_others_counted(report: LmcReport) -> None:
-    (step,) = next_steps(_layered(report, [*[FAR] * 7, *[CLOSE] * 21]))
+def test_of_many_broken_layers_and_modules_five_are_named_and_the_others_counted(
+    report: WeightsReport,
+) -> None:
+    (step,) = next_steps(Check(_layered(report, [*[FAR] * 7, *[CLOSE] * 21])))
     assert step.startswith("look at L0, L1, L2, L3, L4 and 2 more: ")
     modules = {f"m{number}": 0.1 if number < 6 else 0.999 for number in range(12)}
-    (step,) = next_steps(_layered(report, [modules] * 4))
+    (step,) = next_steps(Check(_layered(report, [modules] * 4)))
     assert step.startswith("do not interpolate: m0, m1, m2, m3, m4 and 1 more differ, and nothing else")
 
 
-def test_modules_that_are_far_by_the_half_are_named_and_more_are_another_base(report: LmcReport) -> None:
-    (step,) = next_steps(_layered(report, [{"q": 0.999, "up": 0.1}] * 4))
+def test_modules_that_are_far_by_the_half_are_named_and_more_are_another_base(report: WeightsReport) -> None:
+    (step,) = next_steps(Check(_layered(report, [{"q": 0.999, "up": 0.1}] * 4)))
     assert step.startswith("do not interpolate: up differ, and nothing else")
-    (step,) = next_steps(_layered(report, [{"q": 0.999, "k": 0.1, "up": 0.1}] * 4))
+    (step,) = next_steps(Check(_layered(report, [{"q": 0.999, "k": 0.1, "up": 0.1}] * 4)))
     assert step.endswith("4 of 4 layers point elsewhere, as in models of different bases")
 
 
-def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: LmcReport) -> None:
+def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: WeightsReport) -> None:
     doubtful = replace(
         _layered(report, [CLOSE, {"q": 0.97}, {"q": 0.99}]), verdict="doubtful", worst_layer="L1"
     )
-    assert next_steps(doubtful) == (
+    assert next_steps(Check(doubtful)) == (
         "try three λ before you build a grid: 1 of 3 layers are below 0.99, the lowest is L1",
     )
 
 
-def test_a_loss_that_turns_back_answers_the_last_question_alone(report: LmcReport) -> None:
-    found = answers(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4))
+def test_a_loss_that_turns_back_answers_the_last_question_alone(report: WeightsReport) -> None:
+    found = answers(Check(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4)))
     assert [answer.holds for answer in found] == [True, True, True, False]
 
 
-def _sampled(report: LmcReport, read: int) -> LmcReport:
+def _sampled(report: WeightsReport, read: int) -> WeightsReport:
     return replace(report, sample=SampleReport(0.05, 0, 0.95, read, 1000, 0.98, 0.995, ()))
 
 
-def test_a_sample_is_told_with_its_bounds_and_sent_on_to_all_of_it(report: LmcReport) -> None:
+def test_a_sample_is_told_with_its_bounds_and_sent_on_to_all_of_it(report: WeightsReport) -> None:
     sampled = _sampled(report, 50)
-    assert answers(sampled, None)[0].fact.endswith(" by a sample; 0.980000 to 0.995000 at 95%")
-    assert next_steps(sampled)[0] == ("read all of it before you build: a sample can miss a few broken rows")
-    assert next_steps(_sampled(report, 1000)) == next_steps(report)
+    assert answers(Check(sampled, None))[0].fact.endswith(" by a sample; 0.980000 to 0.995000 at 95%")
+    assert next_steps(Check(sampled))[0] == (
+        "read all of it before you build: a sample can miss a few broken rows"
+    )
+    assert next_steps(Check(_sampled(report, 1000))) == next_steps(Check(report))
 
 
-def test_a_sample_that_leaves_it_open_says_unclear_and_asks_for_a_larger_one(report: LmcReport) -> None:
+def test_a_sample_that_leaves_it_open_says_unclear_and_asks_for_a_larger_one(report: WeightsReport) -> None:
     undecided = replace(_sampled(report, 50), verdict="undecided")
-    first = answers(undecided, None)[0]
+    first = answers(Check(undecided, None))[0]
     assert (first.said, first.holds) == ("unclear", None)
-    assert next_steps(undecided) == (
+    assert next_steps(Check(undecided)) == (
         "take a larger sample, or read all of it: what was read fits more than one verdict",
     )
 
 
-def test_one_model_twice_is_not_sent_on_to_a_grid(report: LmcReport) -> None:
+def test_one_model_twice_is_not_sent_on_to_a_grid(report: WeightsReport) -> None:
     same = replace(report, identical_tensors=len(report.tensors))
-    assert len(next_steps(same, GOOD)) == 1
-    assert "these are one model" in next_steps(same, GOOD)[0]
+    assert len(next_steps(Check(same, GOOD))) == 1
+    assert "these are one model" in next_steps(Check(same, GOOD))[0]
 
 
 def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -> None:
-    found = answers(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2))
+    found = answers(Check(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2)))
     assert (
         found[1].fact == "the loss rises 0.000 nats above the line between the ends (0.300 above their mean)"
     )
@@ -200,4 +205,4 @@ def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -
 
 
 def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
-    assert not any("build the grid" in step for step in next_steps(_report(tmp_path, 0.02), GOOD))
+    assert not any("build the grid" in step for step in next_steps(Check(_report(tmp_path, 0.02), GOOD)))

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dami_merge import check_lmc
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity.advice import answers, next_steps
-from dami_merge.connectivity.path import walk_pair
+from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.texts import read_texts
 from dami_merge.lambdas import even_grid
+from tests.pairs import walked, weights_of
 from tests.twins import FILE, permuted_twin
 
 
@@ -43,51 +43,47 @@ def _tagger(folder: Path, package: str) -> str:
 def test_two_real_models_of_equal_shapes_and_unrelated_weights_are_not_connected(tmp_path: Path) -> None:
     one = _tagger(tmp_path / "one", "sudachi_b_imitator_transformers")
     other = _tagger(tmp_path / "other", "sudachi_c_imitator_transformers")
-    report = check_lmc(one, other)
+    report = weights_of(one, other)
     assert report.verdict == "not connected"
     assert abs(report.worst_cosine) < 0.1
     norms = [tensor for tensor in report.tensors if tensor.name.endswith("ull_layer_layer_norm.weight")]
     assert [tensor.similarity.cosine > 0.9 for tensor in norms] == [True]
-    assert "as in models of different bases" in next_steps(report)[0]
+    assert "as in models of different bases" in next_steps(Check(report))[0]
 
 
 def test_a_permuted_twin_is_not_connected_and_its_feed_forward_is_named(tmp_path: Path) -> None:
     twin = str(permuted_twin(tmp_path / "twin"))
-    report = check_lmc(BUNDLED_INSTRUCT, twin)
+    report = weights_of(BUNDLED_INSTRUCT, twin)
     assert report.verdict == "not connected"
-    step = next_steps(report)[0]
+    step = next_steps(Check(report))[0]
     assert "mlp.down_proj, mlp.gate_proj, mlp.up_proj differ, and nothing else" in step
     assert "neurons in another order" in step
     texts = read_texts(bundled_questions(), limit=40)
-    path = walk_pair(BUNDLED_INSTRUCT, twin, texts, even_grid(4), device="cpu")
-    said = {answer.question: answer.holds for answer in answers(report, path)}
+    path = walked(BUNDLED_INSTRUCT, twin, texts, even_grid(4))
+    said = {answer.question: answer.holds for answer in answers(Check(report, path))}
     assert said["close weights?"] is said["one basin?"] is False
-    assert any("do not serve the middle" in step for step in next_steps(report, path))
+    assert any("do not serve the middle" in step for step in next_steps(Check(report, path)))
 
 
 def test_an_untouched_copy_is_connected_and_said_to_be_one_model(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(open_source(BUNDLED_INSTRUCT).root, copy)
-    report = check_lmc(BUNDLED_INSTRUCT, str(copy))
+    report = weights_of(BUNDLED_INSTRUCT, str(copy))
     assert report.verdict == "connected"
     assert report.worst_cosine == 1
     assert report.identical_tensors == len(report.tensors)
-    assert next_steps(report) == (
+    assert next_steps(Check(report)) == (
         "every tensor is equal: these are one model, and every λ would be it; name two models",
     )
 
 
 def test_the_bundled_pair_is_connected_in_one_basin_on_a_smooth_path() -> None:
-    report = check_lmc(BUNDLED_INSTRUCT, BUNDLED_THINKING)
-    path = walk_pair(
-        BUNDLED_INSTRUCT,
-        BUNDLED_THINKING,
-        read_texts(bundled_questions(), limit=40),
-        even_grid(4),
-        device="cpu",
-    )
+    report = weights_of(BUNDLED_INSTRUCT, BUNDLED_THINKING)
+    texts = read_texts(bundled_questions(), limit=40)
+    check = Check(report, walked(BUNDLED_INSTRUCT, BUNDLED_THINKING, texts, even_grid(4)))
     assert report.verdict == "connected"
-    assert [answer.holds for answer in answers(report, path)] == [True] * 4
+    assert [answer.holds for answer in answers(check)] == [True] * 4
+    assert check.passes
 
 
 @pytest.mark.parametrize(
@@ -105,11 +101,11 @@ def test_a_pair_with_one_broken_layer_names_it(
     broken = "model.layers.2.self_attn.v_proj.weight"
     weights[broken] = breakage(weights[broken]).contiguous()
     save_file(weights, folder / FILE, metadata={"format": "pt"})
-    report = check_lmc(BUNDLED_INSTRUCT, str(folder))
+    report = weights_of(BUNDLED_INSTRUCT, str(folder))
     assert report.verdict != "connected"
     assert report.worst_layer == "model.layers.2"
     assert min(report.tensors, key=lambda tensor: tensor.similarity.cosine).name == broken
-    assert "model.layers.2" in next_steps(report)[0]
+    assert "model.layers.2" in next_steps(Check(report))[0]
 
 
 def test_a_real_encoder_and_its_short_fine_tune_are_connected(tmp_path: Path) -> None:
@@ -138,7 +134,7 @@ def test_a_real_encoder_and_its_short_fine_tune_are_connected(tmp_path: Path) ->
     encoder = tmp_path / "encoder"
     shutil.copytree(source, encoder)
     shutil.move(tmp_path / FILE, encoder / FILE)
-    report = check_lmc(str(encoder), str(tuned))
+    report = weights_of(str(encoder), str(tuned))
     assert report.verdict == "connected"
     assert 0.99 < report.worst_cosine < 0.9999999
     assert [layer.name for layer in report.layers if "layer" in layer.name][:2] == [

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity import path as module
-from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk, walk_pair
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk
 from dami_merge.connectivity.texts import Text, read_texts
 from dami_merge.errors import InputRefused
 from dami_merge.lambdas import even_grid
 from dami_merge.live import load_live
+from tests.pairs import walked
 from tests.twins import permuted_twin
 
 TEXTS = read_texts(bundled_questions(), limit=60)
@@ -30,7 +31,7 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="module")
 def bundled() -> PathReport:
-    return walk_pair(BUNDLED_INSTRUCT, BUNDLED_THINKING, TEXTS, TENTHS, device="cpu")
+    return walked(BUNDLED_INSTRUCT, BUNDLED_THINKING, TEXTS, TENTHS)
 
 
 def test_the_bundled_pair_lies_in_one_basin_on_a_smooth_way_in_one_direction(bundled: PathReport) -> None:
@@ -72,7 +73,7 @@ def test_the_loss_at_an_end_is_that_of_the_endpoint_itself(
 def test_a_twin_with_its_neurons_in_another_order_lies_in_another_basin(tmp_path: Path) -> None:
     """The same function at both ends, and no model between them: weights and loss both tell it."""
     twin = permuted_twin(tmp_path / "twin")
-    report = walk_pair(BUNDLED_INSTRUCT, str(twin), TEXTS, TENTHS, device="cpu")
+    report = walked(BUNDLED_INSTRUCT, str(twin), TEXTS, TENTHS)
     assert report.points[0].loss == pytest.approx(report.points[-1].loss, rel=0.01)
     assert not report.same_basin
     assert not report.monotone
@@ -82,7 +83,7 @@ def test_a_twin_with_its_neurons_in_another_order_lies_in_another_basin(tmp_path
 
 
 def test_a_model_and_itself_are_one_point() -> None:
-    report = walk_pair(BUNDLED_INSTRUCT, BUNDLED_INSTRUCT, TEXTS[:5], even_grid(2), device="cpu")
+    report = walked(BUNDLED_INSTRUCT, BUNDLED_INSTRUCT, TEXTS[:5], even_grid(2))
     assert len({point.loss for point in report.points}) == 1
     assert report.barrier == pytest.approx(0, abs=1e-12)
     assert report.abruptness == 1

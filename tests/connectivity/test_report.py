@@ -13,20 +13,21 @@ from torch import Tensor
 
 from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity import stream as module
-from dami_merge.connectivity.report import LmcReport, check_lmc, weight_bytes
+from dami_merge.connectivity.report import WeightsReport
 from dami_merge.connectivity.sample import Sample
 from dami_merge.connectivity.stream import REMOTE_READS
 from dami_merge.errors import HubError, InputRefused
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.hub_server import Hub
+from tests.pairs import float_bytes, weights_of
 
 
 def _check(
     tmp_path: Path, instruct: dict[str, Tensor], thinking: dict[str, Tensor], threshold: float = 0.99
-) -> LmcReport:
+) -> WeightsReport:
     left = write_checkpoint(tmp_path / "instruct", instruct)
     right = write_checkpoint(tmp_path / "thinking", thinking)
-    return check_lmc(*open_both(str(left), str(right)), threshold=threshold)
+    return weights_of(*open_both(str(left), str(right)), threshold=threshold)
 
 
 def _reference(left: Tensor, right: Tensor) -> tuple[float, float, float]:
@@ -141,7 +142,7 @@ def test_the_bits_do_not_depend_on_threads_or_block_size(
     monkeypatch.setattr(module, "cpu_workers", lambda: 7)
     sides = open_both(str(tmp_path / "instruct"), str(tmp_path / "thinking"))
     torch_threads = torch.get_num_threads()
-    assert check_lmc(*sides) == first
+    assert weights_of(*sides) == first
     assert torch.get_num_threads() == torch_threads
 
 
@@ -156,7 +157,7 @@ def test_a_differing_config_does_not_stop_the_comparison_but_is_told(tmp_path: P
     left = random_tensors(seed=0)
     write_checkpoint(tmp_path / "a", left)
     write_checkpoint(tmp_path / "b", near(left), config={**CONFIG, "rope_theta": 5.0})
-    report = check_lmc(*open_both(str(tmp_path / "a"), str(tmp_path / "b")))
+    report = weights_of(*open_both(str(tmp_path / "a"), str(tmp_path / "b")))
     assert report.connected
     assert [problem.field for problem in report.refusals] == ["rope_theta"]
 
@@ -188,9 +189,11 @@ def test_progress_adds_up_to_the_announced_bytes(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a", left)
     write_checkpoint(tmp_path / "b", near(left))
     sides = open_both(str(tmp_path / "a"), str(tmp_path / "b"))
-    seen: list[int] = []
-    check_lmc(*sides, on_bytes=seen.append)
-    assert sum(seen) == weight_bytes(*sides) > 0
+    seen: list[tuple[int, int]] = []
+    weights_of(*sides, on_bytes=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (float_bytes(*sides), float_bytes(*sides))
+    assert len({total for _, total in seen}) == 1
 
 
 def large_pair() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -222,8 +225,8 @@ def test_the_report_from_the_hub_is_that_from_the_disk_bit_for_bit(
     sides = open_both("org/i", "org/t")
     assert all(side.remote for side in sides)
     hub.cuts = 5
-    remote = check_lmc(*sides, sample=sample)
-    local = check_lmc(*open_both(str(tmp_path / "i"), str(tmp_path / "t")), sample=sample)
+    remote = weights_of(*sides, sample=sample)
+    local = weights_of(*open_both(str(tmp_path / "i"), str(tmp_path / "t")), sample=sample)
     assert (remote.instruct, remote.instruct_revision) == ("org/i", hub.repos["org/i"].refs["main"])
     assert (remote.thinking, remote.thinking_revision) == ("org/t", hub.repos["org/t"].refs["main"])
     assert (local.instruct_revision, local.thinking_revision) == ("", "")
@@ -242,8 +245,8 @@ def test_of_the_hub_every_byte_is_fetched_once_and_neighbours_in_one_request(
     sides = open_both("org/i", "org/t")
     hub.log.clear()
     seen: list[int] = []
-    check_lmc(*sides, on_bytes=seen.append)
-    assert sum(seen) == weight_bytes(*sides) == sum(request.sent_bytes for request in hub.log)
+    weights_of(*sides, on_bytes=lambda done, _: seen.append(done))
+    assert seen[-1] == float_bytes(*sides) == sum(request.sent_bytes for request in hub.log)
     assert len(hub.log) <= 8, "ten small tensors do not take a request each"
 
 
@@ -253,7 +256,7 @@ def test_a_sample_of_the_hub_fetches_no_more_than_it_reports(hub: Hub, tmp_path:
     hub.add("org/t", write_checkpoint(tmp_path / "t", right))
     sides = open_both("org/i", "org/t")
     hub.log.clear()
-    report = check_lmc(*sides, sample=Sample(Fraction(1, 20)))
+    report = weights_of(*sides, sample=Sample(Fraction(1, 20)))
     assert report.sample is not None
     fetched_bytes = sum(request.sent_bytes for request in hub.log)
     assert fetched_bytes == report.sample.read_bytes < 0.15 * report.sample.total_bytes
@@ -269,7 +272,7 @@ def test_shards_that_are_in_the_cache_are_read_from_there(hub: Hub, tmp_path: Pa
     hf_hub_download("org/i", first, revision=hub.repos["org/i"].refs["main"])
     sides = open_both("org/i", "org/t")
     hub.log.clear()
-    check_lmc(*sides)
+    weights_of(*sides)
     asked = {request.path.split("/")[2] + " " + request.path.rpartition("/")[2] for request in hub.log}
     assert asked == {f"i {second}", f"t {first}", f"t {second}"}
 
@@ -281,7 +284,7 @@ def test_several_requests_are_in_flight(hub: Hub, tmp_path: Path, sample: Sample
     hub.add("org/i", write_checkpoint(tmp_path / "i", left))
     hub.slow_s = 0.05
     sides = open_both("org/i", "org/i")
-    check_lmc(*sides, sample=sample)
+    weights_of(*sides, sample=sample)
     assert 4 <= hub.most_at_once <= REMOTE_READS
 
 
@@ -292,7 +295,7 @@ def test_a_hub_that_fails_half_way_fails_the_check_and_leaves_no_thread(hub: Hub
     sides = open_both("org/i", "org/t")
     hub.faults = [(403, {"X-Error-Code": "GatedRepo"})]
     with pytest.raises(HubError, match="is gated"):
-        check_lmc(*sides)
+        weights_of(*sides)
     workers = [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
     assert not workers
 
@@ -304,9 +307,9 @@ def test_while_the_hub_is_waited_for_the_caller_is_told_and_may_stop(hub: Hub, t
     sides = open_both("org/i", "org/t")
     hub.faults = [(429, {"Retry-After": "250"})] * 100
 
-    def stop(count: int) -> None:
-        assert count == 0
+    def stop(done: int, total: int) -> None:
+        assert done == 0 < total
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check_lmc(*sides, on_bytes=stop)
+        weights_of(*sides, on_bytes=stop)

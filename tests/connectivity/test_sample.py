@@ -13,7 +13,7 @@ from torch import Tensor
 from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity import stream as stream_module
-from dami_merge.connectivity.report import LmcReport, check_lmc, weight_bytes
+from dami_merge.connectivity.report import WeightsReport
 from dami_merge.connectivity.sample import (
     CHUNK_SIZES,
     LayerBound,
@@ -28,6 +28,7 @@ from dami_merge.connectivity.stream import Piece
 from dami_merge.errors import UsageError
 from dami_merge.tensors.similarity import Sums
 from tests.checkpoints import near, random_tensors, write_checkpoint
+from tests.pairs import float_bytes, weights_of
 
 FIVE = Sample(Fraction(1, 20))
 
@@ -251,9 +252,9 @@ def big_tensors(seed: int, layers: int = 4) -> dict[str, Tensor]:
 
 def sampled(
     tmp_path: Path, left: dict[str, Tensor], right: dict[str, Tensor], sample: Sample = FIVE
-) -> LmcReport:
+) -> WeightsReport:
     folders = write_checkpoint(tmp_path / "i", left), write_checkpoint(tmp_path / "t", right)
-    return check_lmc(*open_both(*map(str, folders)), sample=sample)
+    return weights_of(*open_both(*map(str, folders)), sample=sample)
 
 
 def test_a_connected_pair_is_decided_by_a_sample_and_near_the_truth(tmp_path: Path) -> None:
@@ -261,15 +262,18 @@ def test_a_connected_pair_is_decided_by_a_sample_and_near_the_truth(tmp_path: Pa
     right = near(left, noise=0.05)
     report = sampled(tmp_path, left, right)
     sides = open_both(str(tmp_path / "i"), str(tmp_path / "t"))
-    truth = check_lmc(*sides)
+    truth = weights_of(*sides)
     assert report.verdict == truth.verdict == "connected"
     found = report.sample
     assert found is not None
     assert found.low <= truth.worst_cosine <= found.high
     assert report.worst_cosine == pytest.approx(truth.worst_cosine, abs=1e-4)
     assert report.worst_cosine == min(bound.cosine for bound in found.layers)
-    assert found.total_bytes == weight_bytes(*sides)
-    assert found.read_bytes == weight_bytes(*sides, FIVE) < 0.1 * found.total_bytes
+    seen: list[tuple[int, int]] = []
+    weights_of(*sides, sample=FIVE, on_bytes=lambda done, total: seen.append((done, total)))
+    assert found.total_bytes == float_bytes(*sides)
+    assert seen[-1] == (found.read_bytes, found.read_bytes)
+    assert found.read_bytes < 0.1 * found.total_bytes
     assert [tensor.similarity.elements for tensor in report.tensors] == [
         tensor.similarity.elements for tensor in truth.tensors
     ]
@@ -318,7 +322,7 @@ def test_a_pair_that_is_clearly_between_the_limits_is_doubtful(tmp_path: Path) -
 def test_a_sample_of_everything_is_the_whole_comparison(tmp_path: Path) -> None:
     left = big_tensors(0, layers=1) | {"model.norm.weight": torch.ones(8, dtype=torch.bfloat16)}
     report = sampled(tmp_path, left, near(left), Sample(Fraction(1)))
-    whole = check_lmc(*open_both(str(tmp_path / "i"), str(tmp_path / "t")))
+    whole = weights_of(*open_both(str(tmp_path / "i"), str(tmp_path / "t")))
     assert report.sample is not None
     assert report.sample.low == report.sample.high == whole.worst_cosine
     assert (report.layers, report.tensors) == (whole.layers, whole.tensors)
@@ -340,8 +344,8 @@ def test_an_equal_seed_gives_an_equal_report_whatever_the_threads(
     first = sampled(tmp_path, left, right)
     monkeypatch.setattr(stream_module, "cpu_workers", lambda: 7)
     sides = open_both(str(tmp_path / "i"), str(tmp_path / "t"))
-    assert check_lmc(*sides, sample=FIVE) == first
-    other = check_lmc(*sides, sample=Sample(FIVE.share, seed=1))
+    assert weights_of(*sides, sample=FIVE) == first
+    other = weights_of(*sides, sample=Sample(FIVE.share, seed=1))
     assert other.worst_cosine != first.worst_cosine
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.evaluation.questions.question import Message, Question
+from dami_merge.sampling import SamplingSettings
 
 
 def sums(count: int) -> tuple[Question, ...]:
@@ -30,13 +31,16 @@ class Calculator:
     asked: list[tuple[Fraction, str, int]] = field(default_factory=list)
 
     def generate(
-        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+        self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Iterator[tuple[Request, Generation]]:
         """In reverse, since no order is promised."""
         for request in reversed(requests):
-            self.asked.append((lam, request.question.id, request.sample))
-            chance = random.Random(f"{sampling.seed}/{lam}/{request.question.id}/{request.sample}")
-            yield request, self._answer(chance, float(lam), request.question.answer, sampling.max_tokens)
+            self.asked.append((request.lam, request.question.id, request.sample))
+            chance = random.Random(f"{sampling.seed}/{request.lam}/{request.question.id}/{request.sample}")
+            yield (
+                request,
+                self._answer(chance, float(request.lam), request.question.answer, sampling.max_tokens),
+            )
 
     def _answer(self, chance: random.Random, lam: float, right: str, cap: int) -> Generation:
         if chance.random() >= lam:

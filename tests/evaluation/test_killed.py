@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dami_merge.evaluation.rollouts_file import read_rollouts
-from tests.evaluation.killed import LAMBDAS, QUESTIONS, SAMPLING, main
+from tests.evaluation.killed import LAMBDAS, QUESTIONS, SAMPLES, main
 
 
 def _rows(path: Path) -> dict[tuple[str, str, int], object]:
@@ -21,7 +21,7 @@ def _rows(path: Path) -> dict[tuple[str, str, int], object]:
 def test_a_sweep_killed_six_times_ends_as_one_that_was_never_killed(tmp_path: Path) -> None:
     main(tmp_path / "whole.jsonl", 0)
     whole = _rows(tmp_path / "whole.jsonl")
-    assert len(whole) == len(LAMBDAS) * len(QUESTIONS) * SAMPLING.samples
+    assert len(whole) == len(LAMBDAS) * len(QUESTIONS) * SAMPLES
     path = tmp_path / "r.jsonl"
     chance = random.Random(0)
     held = 0

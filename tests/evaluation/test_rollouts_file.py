@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from dami_merge.errors import DiskFull, InputRefused, OutputRefused
-from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import (
     Settings,
@@ -22,6 +21,7 @@ from dami_merge.evaluation.rollouts_file import (
     settings_of,
     sidecar_path,
 )
+from dami_merge.sampling import SamplingSettings
 from tests.evaluation.arithmetic import sums
 
 QUESTIONS = sums(4)

@@ -10,15 +10,16 @@ import pytest
 
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation import sweep as sweeping
-from dami_merge.evaluation.generation import Generation, Request, SamplingSettings
+from dami_merge.evaluation.generation import Generation, Request, all_requests
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
 from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts, graded
+from dami_merge.sampling import SamplingSettings
 from tests.evaluation.arithmetic import Calculator, sums
 
 LAMBDAS = (Fraction(0), Fraction(1, 2), Fraction(1))
-SAMPLING = SamplingSettings(samples=2, max_tokens=25, seed=3)
+SAMPLING = SamplingSettings(max_tokens=25, seed=3)
 
 
 class Stopped(Exception):
@@ -32,6 +33,7 @@ def _swept(
     questions: int = 6,
     lambdas: Sequence[Fraction] = LAMBDAS,
     sampling: SamplingSettings = SAMPLING,
+    samples: int = 2,
     stop_after: int = 10**9,
 ) -> list[SweepProgress]:
     told: list[SweepProgress] = []
@@ -46,7 +48,8 @@ def _swept(
         Grader() as grader,
         open_rollouts(path, settings_of(backend.describe(), "default", sampling), asked) as file,
     ):
-        fill_rollouts(asked, lambdas, backend, sampling, grader, file, on_progress=on_progress)
+        requests = all_requests(asked, lambdas, samples)
+        fill_rollouts(requests, backend, sampling, grader, file, on_progress=on_progress)
     return told
 
 
@@ -86,20 +89,20 @@ def test_a_sweep_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, stop_
 
 def test_more_samples_questions_and_lambdas_are_added_to_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    _swept(path, Calculator(), questions=3, lambdas=LAMBDAS[:1], sampling=SamplingSettings(samples=1))
+    _swept(path, Calculator(), questions=3, lambdas=LAMBDAS[:1], samples=1, sampling=SamplingSettings())
     backend = Calculator()
-    _swept(path, backend, questions=4, lambdas=LAMBDAS[:2], sampling=SamplingSettings(samples=2))
+    _swept(path, backend, questions=4, lambdas=LAMBDAS[:2], samples=2, sampling=SamplingSettings())
     assert len(read_rollouts(path)) == 16
     assert len(backend.asked) == 13
     again = Calculator()
-    _swept(path, again, questions=4, lambdas=LAMBDAS[:2], sampling=SamplingSettings(samples=2))
+    _swept(path, again, questions=4, lambdas=LAMBDAS[:2], samples=2, sampling=SamplingSettings())
     assert again.asked == []
 
 
 def _graded(text: str, finish: str = "stop", *, prefilled: bool = False, tokens: int = 7) -> Rollout:
     generation = Generation(text, tokens, finish, 0.25, prefilled)  # type: ignore[arg-type]  # of a parameter
     with Grader() as grader:
-        return graded(Request(sums(3)[2], 1), generation, "1/2", grader, settings="s", sampling=SAMPLING)
+        return graded(Request(sums(3)[2], LAMBDAS[1], 1), generation, grader, settings="s", sampling=SAMPLING)
 
 
 @pytest.mark.parametrize(
@@ -140,16 +143,16 @@ class Silent(Calculator):
     """Answers all requests but one."""
 
     def generate(
-        self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
+        self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Iterator[tuple[Request, Generation]]:
-        return super().generate(lam, requests[1:], sampling)
+        return super().generate(requests[1:], sampling)
 
 
 def test_a_backend_that_leaves_a_request_unanswered_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    with pytest.raises(DamiMergeError, match=r"left 1 of 12 requests at λ = 0\.00 unanswered"):
+    with pytest.raises(DamiMergeError, match=r"left 1 of 36 requests unanswered"):
         _swept(path, Silent())
-    assert len(read_rollouts(path)) == 11
+    assert len(read_rollouts(path)) == 35
 
 
 class Short(Calculator):
@@ -187,6 +190,6 @@ def test_lines_are_made_durable_as_often_as_was_promised(
         open_rollouts(path, settings_of({"kind": "calculator"}, "default", SAMPLING), sums(6)) as file,
     ):
         before = len(synced)
-        fill_rollouts(sums(6), LAMBDAS, Calculator(), SAMPLING, grader, file)
+        fill_rollouts(all_requests(sums(6), LAMBDAS, 2), Calculator(), SAMPLING, grader, file)
         assert len(synced) - before == times
     assert len(synced) == before + times + 1  # and once at the end

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dami_merge.errors import LambdaError, RecipeError
-from dami_merge.evaluation.generation import SamplingSettings
 from dami_merge.evaluation.sweep_recipe import SweepRecipe, over, read_sweep_recipe
+from dami_merge.sampling import SamplingSettings
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 
@@ -23,7 +23,7 @@ def test_what_is_not_named_is_left_open(tmp_path: Path) -> None:
     assert recipe == SweepRecipe(samples=8)
     assert recipe.exact_lambdas() is None
     own = SamplingSettings(temperature=0.1, max_tokens=5)
-    assert recipe.sampling(own) == SamplingSettings(temperature=0.1, max_tokens=5, samples=8)
+    assert recipe.settings(own) == own
 
 
 def test_lambdas_are_exact_and_sorted(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_lambdas_are_exact_and_sorted(tmp_path: Path) -> None:
 
 def test_zero_is_a_value_and_goes_over_the_recipe(tmp_path: Path) -> None:
     recipe = _read(tmp_path, "temperature: 0.7\ntop_k: 20\nseed: 3\nsamples: 2\n")
-    sampling = over(SweepRecipe(temperature=0, top_k=0, seed=0), recipe).sampling(SamplingSettings())
-    assert (sampling.temperature, sampling.top_k, sampling.seed, sampling.samples) == (0, 0, 0, 2)
+    sampling = over(SweepRecipe(temperature=0, top_k=0, seed=0), recipe).settings(SamplingSettings())
+    assert (sampling.temperature, sampling.top_k, sampling.seed) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_the_shipped_recipe_is_that_of_the_published_table() -> None:
     recipe = read_sweep_recipe(RECIPES / "sweep-qwen3-4b-2507.yaml")
     assert recipe.samples == 64
     assert recipe.exact_lambdas() == tuple(Fraction(n, 10) for n in (0, 2, 4, 5, 6, 8, 10))
-    assert recipe.sampling(SamplingSettings()) == SamplingSettings(samples=64)
+    assert recipe.settings(SamplingSettings()) == SamplingSettings()

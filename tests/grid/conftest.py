@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.recipe import Sampling
+from dami_merge.sampling import Sampling
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.grid.grids import THREE, plan_of
 

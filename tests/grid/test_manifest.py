@@ -15,8 +15,8 @@ from dami_merge.declared import encode
 from dami_merge.errors import GridUnreadable
 from dami_merge.grid.build import build_grid
 from dami_merge.grid.manifest import json_schema, read_grid, schema_bytes, write_grid
-from dami_merge.grid.recipe import Sampling
 from dami_merge.lambdas import fraction_text
+from dami_merge.sampling import Sampling
 from tests.grid.grids import THREE, plan_of
 
 Change = Callable[[dict[str, Any]], object]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dami_merge.errors import LambdaError, RecipeError
-from dami_merge.grid.recipe import Recipe, Sampling, bundled_recipe, read_recipe
+from dami_merge.grid.recipe import Recipe, bundled_recipe, read_recipe
 from dami_merge.lambdas import even_grid
+from dami_merge.sampling import Sampling
 
 SIDES = "instruct: org/instruct\nthinking: org/thinking\n"
 
@@ -44,7 +45,7 @@ def test_every_field_is_read(recipe_file: Path) -> None:
         donor="instruct",
         allow_config=("rope_theta",),
         allow_nonfinite=True,
-        sampling=Sampling(temperature=0.6, top_p=0.95, top_k=20, max_new_tokens=32768),
+        sampling=Sampling(temperature=0.6, top_p=0.95, top_k=20, max_tokens=32768),
     )
 
 

@@ -8,25 +8,26 @@ from typing import Any
 
 import pytest
 
-from dami_merge import check_lmc
+from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.difference import DifferenceReport, Spectrum
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.report import WeightsReport
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import Figure
 from dami_merge.report.sweep_figures import sweep_figures
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.evaluation.simulated import rollout
+from tests.pairs import weights_of
 
 Values = list[dict[str, Any]]
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> LmcReport:
+def report(tmp_path: Path) -> WeightsReport:
     tensors = random_tensors(seed=0)
     sides = (write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors)))
-    return check_lmc(*map(str, sides))
+    return weights_of(*map(str, sides))
 
 
 def _values(figures: tuple[Figure, ...], name: str) -> list[Values]:
@@ -49,23 +50,21 @@ def _of(spec: Mapping[str, Any]) -> list[Values]:
     ],
 )  # fmt: skip
 def test_a_cell_is_in_the_band_of_its_cosine_and_a_limit_belongs_to_the_closer_one(
-    report: LmcReport, cosine: float, band: str
+    report: WeightsReport, cosine: float, band: str
 ) -> None:
     first = report.cells[0]
     cell = replace(first, similarity=replace(first.similarity, cosine=cosine))
-    (values,) = _values(lmc_figures(replace(report, cells=(cell,)), None, None), "heat")
+    (values,) = _values(lmc_figures(Check(replace(report, cells=(cell,)))), "heat")
     assert [(value["layer"], value["module"], value["band"]) for value in values] == [
         (cell.layer, cell.module, band)
     ]
 
 
-def test_a_tensor_is_drawn_by_how_far_apart_it_is_and_equal_ones_at_the_floor(report: LmcReport) -> None:
+def test_a_tensor_is_drawn_by_how_far_apart_it_is_and_equal_ones_at_the_floor(report: WeightsReport) -> None:
     far, same, *others = report.tensors
     same = replace(same, similarity=replace(same.similarity, cosine=1.0))
     far = replace(far, similarity=replace(far.similarity, cosine=0.25))
-    (values,) = _values(
-        lmc_figures(replace(report, tensors=(same, *others, far)), None, None), "distribution"
-    )
+    (values,) = _values(lmc_figures(Check(replace(report, tensors=(same, *others, far)))), "distribution")
     assert (values[0]["tensor"], values[0]["apart"]) == (far.name, 0.75)
     assert (values[-1]["tensor"], values[-1]["apart"]) == (same.name, 1e-8)
     kinds = {tensor.name: "matrix" if tensor.matrix else "norm or bias" for tensor in report.tensors}
@@ -73,18 +72,18 @@ def test_a_tensor_is_drawn_by_how_far_apart_it_is_and_equal_ones_at_the_floor(re
     assert set(kinds.values()) == {"matrix", "norm or bias"}
 
 
-def test_a_layer_whose_change_has_no_size_is_left_out(report: LmcReport) -> None:
+def test_a_layer_whose_change_has_no_size_is_left_out(report: WeightsReport) -> None:
     first, second, *others = report.layers
     assert first.matrices is not None
     infinite = replace(first, matrices=replace(first.matrices, relative_distance=float("inf")))
     layers = (infinite, replace(second, matrices=None), *others)
-    (values,) = _values(lmc_figures(replace(report, layers=layers), None, None), "change")
+    (values,) = _values(lmc_figures(Check(replace(report, layers=layers))), "change")
     assert [value["layer"] for value in values] == [each.name for each in others if each.matrices]
-    names = [each.name for each in lmc_figures(replace(report, layers=(infinite,)), None, None)]
+    names = [each.name for each in lmc_figures(Check(replace(report, layers=(infinite,))))]
     assert names == ["heat", "distribution"]
 
 
-def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(report: LmcReport) -> None:
+def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(report: WeightsReport) -> None:
     lambdas = (Fraction(0), Fraction(1, 3), Fraction(1))
     path = PathReport(
         1,
@@ -98,7 +97,7 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
         3.33,
         lambdas[1],
     )
-    figures = lmc_figures(report, path, None)
+    figures = lmc_figures(Check(report, path, None))
     values = _values(figures, "loss")[0]
     measured = [(value["λ"], value["loss"]) for value in values if value["curve"] == "measured"]
     line = [value["loss"] for value in values if value["curve"] != "measured"]
@@ -113,10 +112,10 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
     ]
 
 
-def test_a_spectrum_is_drawn_as_parts_that_add_up(report: LmcReport) -> None:
+def test_a_spectrum_is_drawn_as_parts_that_add_up(report: WeightsReport) -> None:
     spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), 8, (0.25, 0.5, 1.0))
     (values,) = _values(
-        lmc_figures(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,))), "spectrum"
+        lmc_figures(Check(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,)))), "spectrum"
     )
     assert [(value["tensor"], value["directions"], value["share"], value["sum"]) for value in values] == [
         ("layers.0.up", "first 1", 0.25, 0.25),

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dami_merge import check_lmc
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.differences import ConfigDifference
 from dami_merge.checkpoint.source import open_both
-from dami_merge.connectivity.difference import DifferenceReport, Survival, examine_difference
-from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, walk_pair
-from dami_merge.connectivity.report import LmcReport
+from dami_merge.connectivity.check import Check
+from dami_merge.connectivity.difference import Survival, examine_difference
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.sample import SampleReport
 from dami_merge.connectivity.texts import read_texts
 from dami_merge.errors import Problem
@@ -24,24 +23,23 @@ from dami_merge.report import lmc_figures
 from dami_merge.report.lmc import lmc_page
 from dami_merge.report.page import png, svg
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
+from tests.pairs import walked, weights_of
 from tests.report.conftest import SCREENS, Reader
-
-Found = tuple[LmcReport, PathReport, DifferenceReport]
 
 
 @pytest.fixture(scope="module")
-def found() -> Found:
+def found() -> Check:
     """All that can be asked of the bundled pair."""
     pair = open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING)
     texts = read_texts(bundled_questions(), limit=20)
-    path = walk_pair(BUNDLED_INSTRUCT, BUNDLED_THINKING, texts, even_grid(4), device="cpu")
-    return check_lmc(*pair), path, examine_difference(*pair)
+    path = walked(*pair, texts, even_grid(4))
+    return Check(weights_of(*pair), path, examine_difference(*pair))
 
 
 @pytest.fixture(scope="module")
-def page_file(found: Found, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_file(found: Check, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "lmc.html"
-    file.write_text(lmc_page(*found), encoding="utf-8")
+    file.write_text(lmc_page(found), encoding="utf-8")
     return file
 
 
@@ -86,14 +84,14 @@ def _luminance(colour: str) -> float:
 
 
 def test_a_cell_of_the_heat_map_shows_its_values_on_hover(
-    reader: Reader, page_file: Path, found: Found
+    reader: Reader, page_file: Path, found: Check
 ) -> None:
     opened = reader.open(page_file)
     cells = opened.page.locator("[data-figure=heat] .mark-rect path")
-    assert cells.count() == len(found[0].cells)
+    assert cells.count() == len(found.weights.cells)
     cells.nth(1).hover()
     shown = opened.page.locator("#vg-tooltip-element").inner_text()
-    cell = found[0].cells[1]
+    cell = found.weights.cells[1]
     assert cell.layer in shown
     assert cell.module in shown
     assert f"{cell.similarity.cosine:.6f}" in shown
@@ -113,9 +111,9 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
     assert page.locator("li code").first.inner_text() == "sweep"
 
 
-def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Found, tmp_path: Path) -> None:
+def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Check, tmp_path: Path) -> None:
     file = tmp_path / "short.html"
-    file.write_text(lmc_page(found[0]), encoding="utf-8")
+    file.write_text(lmc_page(Check(found.weights)), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(".card h3", has_text="not asked").count() == 3
@@ -134,8 +132,8 @@ def test_names_templates_and_configs_are_text_and_never_markup(reader: Reader, t
         extra={"chat_template.jinja": "same\n{{ other }}\n"},
     )
     file = tmp_path / "evil.html"
-    report = check_lmc(str(tmp_path / "a"), str(tmp_path / "b"))
-    file.write_text(lmc_page(replace(report, instruct=evil)), encoding="utf-8")
+    report = weights_of(str(tmp_path / "a"), str(tmp_path / "b"))
+    file.write_text(lmc_page(Check(replace(report, instruct=evil))), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.title() != "taken"
@@ -152,11 +150,11 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
     zeros = {name: tensor.zero_() for name, tensor in random_tensors(seed=0).items()}
     write_checkpoint(tmp_path / "a", zeros)
     write_checkpoint(tmp_path / "b", left)
-    report = check_lmc(str(tmp_path / "a"), str(tmp_path / "b"))
+    report = weights_of(str(tmp_path / "a"), str(tmp_path / "b"))
     assert math.isinf(report.tensors[0].similarity.relative_distance)
     monkeypatch.setattr(lmc_figures, "LARGEST_DISTRIBUTION", 3)
     file = tmp_path / "zeros.html"
-    file.write_text(lmc_page(report), encoding="utf-8")
+    file.write_text(lmc_page(Check(report)), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(".verdict.bad").count() == 1
@@ -164,8 +162,8 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
     assert opened.page.locator("[data-figure=distribution] .mark-symbol.marks path").count() == 3
 
 
-def test_every_figure_becomes_svg_and_png_without_a_browser(found: Found) -> None:
-    figures = lmc_figures.lmc_figures(*found)
+def test_every_figure_becomes_svg_and_png_without_a_browser(found: Check) -> None:
+    figures = lmc_figures.lmc_figures(found)
     assert [each.name for each in figures] == ["heat", "distribution", "change", "loss", "steps", "spectrum"]
     for each in figures:
         assert svg(each).startswith("<svg")
@@ -179,7 +177,7 @@ def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_pa
         str(write_checkpoint(tmp_path / "a", tensors)), str(write_checkpoint(tmp_path / "b", tensors))
     )
     file = tmp_path / "same.html"
-    file.write_text(lmc_page(check_lmc(*sides), None, examine_difference(*sides)), encoding="utf-8")
+    file.write_text(lmc_page(Check(weights_of(*sides), None, examine_difference(*sides))), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     words = opened.page.locator("body").inner_text()
@@ -197,7 +195,7 @@ def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_pa
     ],
 )
 def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
-    reader: Reader, found: Found, tmp_path: Path, above: float, steps: tuple[float, ...], tone: str
+    reader: Reader, found: Check, tmp_path: Path, above: float, steps: tuple[float, ...], tone: str
 ) -> None:
     lambdas = even_grid(4)
     path = PathReport(
@@ -213,7 +211,7 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
         Fraction(1, 2),
     )
     file = tmp_path / "tone.html"
-    file.write_text(lmc_page(found[0], path), encoding="utf-8")
+    file.write_text(lmc_page(Check(found.weights, path)), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(f".verdict.{tone}").count() == 1
@@ -223,39 +221,39 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
     assert opened.page.locator("[data-figure=steps] .mark-rect.role-mark path").count() == 8
 
 
-def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Found) -> None:
+def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Check) -> None:
     sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, ())
-    page = lmc_page(replace(found[0], verdict="undecided", sample=sample))
+    page = lmc_page(Check(replace(found.weights, verdict="undecided", sample=sample)))
     assert "Only 5.0% was read (seed 3), so all numbers" in page
     assert "at 95% confidence the worst cosine is from 0.970000" in page
     assert '<section class="verdict warn">' in page
     assert '<span class="warn">unclear</span>' in page
-    whole = lmc_page(replace(found[0], sample=replace(sample, read_bytes=1000)))
+    whole = lmc_page(Check(replace(found.weights, sample=replace(sample, read_bytes=1000))))
     assert "was read (seed" not in whole
 
 
-def test_a_pinned_model_is_named_with_its_commit_and_the_refusals_with_their_way_out(found: Found) -> None:
+def test_a_pinned_model_is_named_with_its_commit_and_the_refusals_with_their_way_out(found: Check) -> None:
     refusals = (Problem("config", "rope_theta differs", "vouch for it"), Problem("config", "other"))
-    page = lmc_page(
-        replace(
-            found[0], instruct="org/a", instruct_revision="abc", refusals=refusals, skipped=("ids", "map")
-        )
+    weights = replace(
+        found.weights, instruct="org/a", instruct_revision="abc", refusals=refusals, skipped=("ids", "map")
     )
+    page = lmc_page(Check(weights))
     assert "<code>org/a@abc</code>" in page
-    assert f"<code>{found[0].thinking}</code>" in page
+    assert f"<code>{found.weights.thinking}</code>" in page
     assert 'rope_theta differs <span class="faint">(vouch for it)</span>' in page
     assert "<li>other</li>" in page
     assert "2 integer tensors were not compared." in page
 
 
-def test_differences_stand_side_by_side_and_only_those_that_matter_are_red(found: Found) -> None:
+def test_differences_stand_side_by_side_and_only_those_that_matter_are_red(found: Check) -> None:
     fields = (
         ConfigDifference("rope_theta", "1.0", "2.0", neutral=False, consequence="matters"),
         ConfigDifference("dtype", "a", "b", neutral=True, consequence="does not"),
     )
-    report = replace(found[0], differences=replace(found[0].differences, config=fields))
+    report = replace(found.weights, differences=replace(found.weights.differences, config=fields))
+    assert found.difference is not None
     survival = (Survival(Fraction(1, 10), 0.75, 0.25),)
-    page = " ".join(lmc_page(report, None, replace(found[2], survival=survival)).split())
+    page = " ".join(lmc_page(Check(report, None, replace(found.difference, survival=survival))).split())
     for field, cells, red in ((fields[0], ("1.0", "2.0"), ' class="bad"'), (fields[1], ("a", "b"), "")):
         left, right = (f'<td class="name">{cell}</td>' for cell in cells)
         row = f'<td class="name">{field.field}</td>{left} {right} <td{red}>{field.consequence}</td>'

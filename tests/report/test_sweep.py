@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dami_merge.evaluation.generation import SamplingSettings
+from dami_merge.evaluation.generation import all_requests
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.grading.thinking import Thinking
 from dami_merge.evaluation.questions.question import Message
@@ -19,6 +19,7 @@ from dami_merge.report.examples import examples
 from dami_merge.report.page import Figure, svg
 from dami_merge.report.sweep import SHOWN_CHARACTERS, sweep_page
 from dami_merge.report.sweep_figures import sweep_figures
+from dami_merge.sampling import SamplingSettings
 from tests.evaluation.arithmetic import Calculator, sums
 from tests.evaluation.simulated import rollout
 from tests.report.conftest import SCREENS, Opened, Reader
@@ -31,7 +32,7 @@ EVIL = "<script>document.title='taken'</script>"
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty sums, three times at five λ; one question is markup."""
     path = tmp_path_factory.mktemp("swept") / "r.jsonl"
-    sampling = SamplingSettings(samples=3, max_tokens=28)
+    sampling = SamplingSettings(max_tokens=28)
     first, *others = sums(40)
     asked = (replace(first, messages=(Message("user", EVIL),)), *others)
     backend = Calculator()
@@ -39,7 +40,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Grader() as grader,
         open_rollouts(path, settings_of(backend.describe(), "g", sampling), asked) as file,
     ):
-        fill_rollouts(asked, LAMBDAS, backend, sampling, grader, file)
+        fill_rollouts(all_requests(asked, LAMBDAS, 3), backend, sampling, grader, file)
     return path
 
 
@@ -136,7 +137,7 @@ def test_a_single_answer_is_drawn(reader: Reader, swept: Path, tmp_path: Path) -
     file.write_text(_page(one), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
-    assert "Nothing can be compared: λ = 0.00 is the only one" in opened.page.locator("ul").inner_text()
+    assert "Nothing can be compared: λ = 1.00 is the only one" in opened.page.locator("ul").inner_text()
 
 
 def test_a_long_text_is_shown_in_part_and_whole_on_request(

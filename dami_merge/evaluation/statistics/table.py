@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dami_merge.errors import InputRefused, LambdaError, Problem
 from dami_merge.evaluation.rollout import Rollout
-from dami_merge.lambdas import exact, label
+from dami_merge.lambdas import exact, label, ordered, require_available
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,13 +78,9 @@ class Table:
         """Only these λ; questions that have none of them are left out.
 
         Raises:
-            InputRefused: No λ is named, or one that has no rollout.
+            LambdaError: No λ is named, one twice, or one that has no rollout.
         """
-        missing = sorted(set(lambdas) - set(self.lambdas))
-        if missing or not lambdas:
-            fact = f"no rollout is of λ = {label(missing[0])}" if missing else "no λ is named"
-            hint = f"there are {', '.join(map(label, self.lambdas))}"
-            raise InputRefused([Problem("lambda", fact, hint)])
+        require_available(ordered(lambdas), self.lambdas, where="these rollouts")
         columns = [place for place, lam in enumerate(self.lambdas) if lam in set(lambdas)]
         return self._part(np.flatnonzero(self.samples[:, columns].any(axis=1)).tolist(), columns)
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from dami_merge.errors import InputRefused
+from dami_merge.errors import InputRefused, LambdaError
 from dami_merge.evaluation.grading.thinking import Thinking
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise, sweep_value
@@ -171,7 +171,7 @@ def test_a_report_is_json_with_lambdas_as_text(report: SweepReport) -> None:
 def test_a_report_without_rollouts_or_of_an_unknown_lambda_is_refused(rollouts: list[Rollout]) -> None:
     with pytest.raises(InputRefused, match="there is no rollout"):
         summarise([], seed=0)
-    with pytest.raises(InputRefused, match=r"no rollout is of λ = 0\.30"):
+    with pytest.raises(LambdaError, match=r"λ = 0\.30 is not in these rollouts"):
         summarise(rollouts, seed=0, lambdas=[Fraction(3, 10)])
     with pytest.raises(InputRefused, match=r"a loss of 2 is outside \[0, 1\]"):
         summarise(rollouts, seed=0, resamples=1, loss=2)

@@ -1,0 +1,28 @@
+"""Options of a command that belong together arrive as one value."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+Command = Callable[..., None]
+
+
+def gathered(form: type[Any], parameter: str) -> Callable[[Command], Command]:
+    """Pass the options that are named like the fields of a class as one argument.
+
+    Args:
+        form: A dataclass or a msgspec struct; every field must be an option of the command.
+        parameter: Name of the command's parameter that receives the value.
+    """
+    names = tuple(getattr(form, "__struct_fields__", ())) or tuple(f.name for f in dataclasses.fields(form))
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_value(**options: Any) -> None:
+            value = form(**{name: options.pop(name) for name in names})
+            command(**options, **{parameter: value})
+
+        return with_value
+
+    return decorate

@@ -1,0 +1,205 @@
+"""Layerwise cosine similarity, relative distance and norm ratio of a pair, in one streaming pass.
+
+Matrices and vectors are reported apart: the norm weights of unrelated models still have a cosine of 0.99,
+their matrices about 0. Cosine cannot see everything: an abrupt switch of mode between two λ, for example.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from dami_merge.checkpoint.differences import pair_differences
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.pair import examine
+from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
+from dami_merge.connectivity.report import (
+    CONNECTED,
+    CellReport,
+    GroupReport,
+    TensorReport,
+    WeightsReport,
+    verdict_of,
+)
+from dami_merge.connectivity.sample import Sample, SampleReport, Stratum, draw, expanded, report_sample
+from dami_merge.connectivity.stream import piece_bytes, pieces_of, stream
+from dami_merge.dtypes import FLOATS
+from dami_merge.errors import InputRefused, Problem
+from dami_merge.tensors.similarity import Sums
+
+_STRUCTURAL = frozenset({"key-set", "shape", "dtype", "quantized"})
+
+
+def compare_weights(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    *,
+    threshold: float = CONNECTED,
+    sample: Sample | None = None,
+    on_bytes: Callable[[int, int], None] = lambda _, __: None,
+) -> WeightsReport:
+    """Compare two checkpoints tensor by tensor; reads each once, from the Hub without a file on this disk.
+
+    A difference of config or tokenizer does not stop the comparison; it is reported as what `grid` would
+    refuse.
+
+    Args:
+        instruct: λ = 0; weights on the Hub that are not in its cache are read from there.
+        thinking: λ = 1.
+        threshold: Cosine from which a layer counts as connected.
+        sample: Read so much only; None reads all.
+        on_bytes: Called with the bytes of both sides that are compared, and with how many there are; also
+            while it waits for more.
+
+    Raises:
+        InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or no matrix.
+        HubError: The Hub could not be read to the end.
+
+    Peak memory: that of `stream`.
+    """
+    refusals, notes = _comparable(instruct, thinking)
+    strata = _strata(instruct, sample)
+    found = _compared(instruct, thinking, strata, on_bytes)
+    sums = {
+        name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
+    }
+    _refuse_nonfinite(sums)
+    shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
+    tensors = tuple(
+        TensorReport(name, *layer_and_module(name), is_matrix(shapes[name]), total.similarity())
+        for name, total in sums.items()
+    )
+    layers = _groups(tensors, sums, lambda tensor: tensor.layer)
+    worst_layer, worst = _worst(layers)
+    sampled = None if sample is None else _sampled(instruct, thinking, sample, strata, found)
+    return WeightsReport(
+        instruct=instruct.source_id,
+        thinking=thinking.source_id,
+        verdict=verdict_of(*((sampled.low, sampled.high) if sampled else (worst, worst)), threshold),
+        worst_layer=worst_layer,
+        worst_cosine=worst,
+        threshold=threshold,
+        overall=_groups(tensors, sums, lambda _: "all")[0],
+        layers=layers,
+        modules=tuple(sorted(_groups(tensors, sums, lambda t: t.module), key=lambda g: g.name)),
+        cells=_cells(tensors, sums),
+        tensors=tensors,
+        identical_tensors=sum(total.difference == 0 for total in sums.values()),
+        skipped=tuple(sorted(shapes.keys() - sums.keys())),
+        differences=pair_differences(instruct, thinking),
+        refusals=refusals,
+        notes=notes,
+        instruct_revision=instruct.revision,
+        thinking_revision=thinking.revision,
+        sample=sampled,
+    )
+
+
+def _comparable(instruct: Checkpoint, thinking: Checkpoint) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    """What `grid` would refuse, and notes; raises where the tensors cannot be compared at all."""
+    comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
+    structural = [problem for problem in comparable if problem.code in _STRUCTURAL]
+    if structural:
+        raise InputRefused(structural)
+    refusals, notes = examine(instruct, thinking)
+    return tuple(refusals), tuple(notes)
+
+
+def _sampled(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    sample: Sample,
+    strata: Mapping[str, Stratum],
+    found: Mapping[str, Sequence[Sums]],
+) -> SampleReport:
+    observed = [(stratum, found[name]) for name, stratum in strata.items()]
+    read, total = (_weight_bytes(instruct, thinking, each) for each in (sample, None))
+    return report_sample(sample, observed, read_bytes=read, total_bytes=total)
+
+
+def _weight_bytes(instruct: Checkpoint, thinking: Checkpoint, sample: Sample | None) -> int:
+    pieces = (piece for stratum in _strata(instruct, sample).values() for piece in stratum.pieces)
+    return piece_bytes(instruct, thinking, pieces)
+
+
+def _strata(instruct: Checkpoint, sample: Sample | None) -> dict[str, Stratum]:
+    """What is read of every float tensor, in natural order of the names."""
+    places = instruct.tensors()
+    names = sorted((n for n in places if places[n][1].dtype in FLOATS), key=natural_key)
+    infos = [places[name][1] for name in names]
+    if sample is not None:
+        return dict(zip(names, draw(infos, sample), strict=True))
+    return {info.name: Stratum(info, len(pieces_of(info)), pieces_of(info)) for info in infos}
+
+
+def _compared(
+    instruct: Checkpoint,
+    thinking: Checkpoint,
+    strata: Mapping[str, Stratum],
+    on_bytes: Callable[[int, int], None],
+) -> dict[str, list[Sums]]:
+    """The sums of every piece, by tensor, in the pieces' order."""
+    found: dict[str, list[Sums]] = {name: [] for name in strata}
+    pieces = [piece for stratum in strata.values() for piece in stratum.pieces]
+    total = piece_bytes(instruct, thinking, pieces)
+    done = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        on_bytes(done, total)
+
+    stream(
+        instruct, thinking, pieces, take=lambda piece, sums: found[piece.name].append(sums), on_bytes=count
+    )
+    return found
+
+
+def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:
+    problems = []
+    for name, total in sums.items():
+        for side, norm in (("instruct", total.instruct), ("thinking", total.thinking)):
+            if not math.isfinite(norm):
+                problems.append(Problem("nonfinite", f"{name!r} holds NaN or Inf in {side}", "it is damaged"))
+    if problems:
+        raise InputRefused(problems)
+
+
+def _groups(
+    tensors: Iterable[TensorReport],
+    sums: Mapping[str, Sums],
+    key: Callable[[TensorReport], str],
+) -> tuple[GroupReport, ...]:
+    matrices: dict[str, Sums] = {}
+    vectors: dict[str, Sums] = {}
+    order: dict[str, None] = {}
+    for tensor in tensors:
+        if not sums[tensor.name].elements:
+            continue
+        group = key(tensor)
+        order[group] = None
+        into = matrices if tensor.matrix else vectors
+        into[group] = into.get(group, Sums()) + sums[tensor.name]
+    return tuple(
+        GroupReport(
+            name,
+            matrices[name].similarity() if name in matrices else None,
+            vectors[name].similarity() if name in vectors else None,
+        )
+        for name in order
+    )
+
+
+def _cells(tensors: Iterable[TensorReport], sums: Mapping[str, Sums]) -> tuple[CellReport, ...]:
+    total: dict[tuple[str, str], Sums] = {}
+    for tensor in tensors:
+        if tensor.matrix:
+            place = tensor.layer, tensor.module
+            total[place] = total.get(place, Sums()) + sums[tensor.name]
+    return tuple(CellReport(*place, each.similarity()) for place, each in total.items())
+
+
+def _worst(layers: Iterable[GroupReport]) -> tuple[str, float]:
+    judged = [(layer.matrices.cosine, layer.name) for layer in layers if layer.matrices]
+    if not judged:
+        raise InputRefused([Problem("no-matrix", "the checkpoints hold no weight matrix to compare")])
+    cosine, name = min(judged)
+    return name, cosine

@@ -1,0 +1,91 @@
+"""From a grid or a pair to a report: ask every question at every λ, grade, keep and summarise."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dami_merge.evaluation.generation import Backend, all_requests
+from dami_merge.evaluation.grading.grader import Grader
+from dami_merge.evaluation.grading.own_grader import grader_name, load_check
+from dami_merge.evaluation.questions.importers import read_questions
+from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
+from dami_merge.evaluation.statistics.summary import SweepReport, summarise
+from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts
+from dami_merge.evaluation.sweep_recipe import SweepRecipe
+from dami_merge.use_cases.engines import InProcess, Server
+from dami_merge.use_cases.swept import Swept, questions_of, swept
+
+DEFAULT_SAMPLES = 4
+
+_ALL_DEFAULTS = SweepRecipe()
+_HERE = InProcess()
+
+
+def sweep(
+    models: Swept | str | Path,
+    rollouts: str | Path = "rollouts.jsonl",
+    recipe: SweepRecipe = _ALL_DEFAULTS,
+    *,
+    engine: InProcess | Server = _HERE,
+    on_note: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[SweepProgress], None] = lambda _: None,
+) -> SweepReport:
+    """Measure accuracy and tokens at every λ.
+
+    An interrupted sweep is resumed by the same call: samples already in the file are skipped.
+
+    Args:
+        models: Folder of a grid, a `SweptGrid`, or a `SweptPair` for a pair in memory.
+        rollouts: JSON Lines file, one line a sample; its settings are written beside it.
+        recipe: Questions, λ, sampling and grader; what it leaves open is the models' own, or the default.
+        engine: Where the models run.
+        on_note: Called with one sentence for each thing worth knowing before the work begins.
+        on_progress: Called for each λ at the start, and after every sample.
+
+    Raises:
+        GridUnreadable: There is no grid in the folder.
+        UsageError: A λ, a template or a sampling parameter is invalid, or there are no questions.
+        OutputRefused: The file holds a sweep with other settings, or another run works on it.
+        InputRefused: Questions or rollouts cannot be read.
+        BackendError: The backend is unavailable, or gave no usable answer.
+        DiskFull: There is no room; what was written is kept.
+
+    Example:
+        >>> from dami_merge import Recipe, build_grid, plan_grid
+        >>> recipe = Recipe(instruct="bundled:tiny/instruct", thinking="bundled:tiny/thinking")
+        >>> grid = build_grid(plan_grid(recipe, "grid")).path
+        >>> report = sweep(grid, "r.jsonl", SweepRecipe(limit=8, samples=1, lambdas=[0, 1], max_tokens=96))
+        >>> [float(row.lam) for row in report.overall.rows]
+        [0.0, 1.0]
+    """
+    models, path = swept(models), Path(rollouts)
+    lambdas = models.choose(recipe.exact_lambdas())
+    sampling = recipe.settings(models.sampling)
+    source = questions_of(models, recipe.questions)
+    questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
+    check = load_check(recipe.grader) if recipe.grader else None
+    backend: Backend
+    if isinstance(engine, Server):
+        backend = _on_server(models, engine)
+    else:
+        local = models.in_process(engine)
+        for note in local.notes(lambdas, sampling):
+            on_note(note)
+        backend = local
+    grader = grader_name(recipe.grader) if recipe.grader else "default"
+    settings = settings_of(backend.describe(), grader, sampling)
+    requests = all_requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
+    with Grader(check) as judge, open_rollouts(path, settings, questions) as file:
+        if file.done:
+            on_note(f"resuming {path}, which holds {file.done:,} answers")
+        fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
+    return summarise(read_rollouts(path), seed=sampling.seed)
+
+
+def _on_server(models: Swept, server: Server) -> Backend:
+    from dami_merge.backends.conversation import Connection
+    from dami_merge.backends.openai import OpenAIBackend
+
+    connection = Connection(
+        api_key=server.api_key, concurrency=server.concurrency, timeout_s=server.timeout_s
+    )
+    return OpenAIBackend(models.endpoints(server), connection)
