@@ -58,7 +58,7 @@ def test_a_route_names_model_folder_and_reason(grid: Path) -> None:
     assert route.path == grid / "lambda-0.40"
     assert (route.path / "config.json").is_file()
     assert route.wanted == Fraction(37, 100)
-    assert route.reason == "λ = 0.37 is wanted; the nearest of 11 available is 0.40"
+    assert route.reason == "λ = 0.37 requested; the nearest of 11 available is 0.40"
 
 
 def test_a_route_cannot_be_changed(grid: Path) -> None:
@@ -77,7 +77,7 @@ def test_only_available_lambdas_are_chosen(grid: Path) -> None:
 def test_an_available_lambda_outside_the_grid_is_refused_with_the_grid(grid: Path) -> None:
     with pytest.raises(LambdaError, match=r"λ = 0\.55 is not in this grid") as caught:
         Router.from_grid(grid).nearest(0.5, available=[0.55, 0.5])
-    assert caught.value.hint.startswith("it has 0.00, 0.10")
+    assert caught.value.hint.startswith("the grid has 0.00, 0.10")
 
 
 def test_an_empty_available_set_is_refused(grid: Path) -> None:
