@@ -1,4 +1,4 @@
-"""Where the bundled pair and its questions lie, and the names by which users ask for them."""
+"""Paths of the bundled pair and its questions, and the names that users type for them."""
 
 from pathlib import Path
 
@@ -31,35 +31,36 @@ def is_bundled_pair(instruct_id: str, thinking_id: str) -> bool:
 
 
 def bundled_questions() -> Path:
-    """The bundled pair's questions: JSONL of `id`, `prompt`, `answer` and `group`."""
+    """Return the bundled pair's question file: JSONL of `id`, `prompt`, `answer` and `group`."""
     return _DATA / "tiny" / "questions.jsonl"
 
 
 def bundled_split(name: str) -> Path:
-    """One of the bundled pair's three sets of held-out questions, like `bundled_questions` with a `kind`.
+    """Return one of the bundled pair's three splits of held-out questions: JSONL with an extra field `kind`.
 
-    No question is in two of them; each has equally many of every group, and so has, nearly, any first part.
+    The splits do not overlap. Each has the same number of questions from every group, and the groups are
+    nearly balanced in any prefix of a split.
 
     Args:
         name: `train`, `validation` or `test`.
 
     Raises:
-        InputRefused: It is none of these.
+        InputRefused: `name` is not one of these.
     """
     if name not in BUNDLED_SPLITS:
-        fact = f"{BUNDLED_PREFIX}{name} is no set of bundled questions"
-        raise InputRefused([Problem("no-such-questions", fact, f"there are {', '.join(BUNDLED_SPLITS)}")])
+        fact = f"{BUNDLED_PREFIX}{name} is not a bundled question set"
+        raise InputRefused([Problem("no-such-questions", fact, f"choose one of {', '.join(BUNDLED_SPLITS)}")])
     return _DATA / "tiny" / f"{name}.jsonl"
 
 
 def bundled_model(name: str) -> Path:
-    """The folder of one side of the bundled pair.
+    """Return the folder of one side of the bundled pair.
 
     Args:
-        name: What follows the prefix: `tiny/instruct`.
+        name: The part after the prefix: `tiny/instruct`.
 
     Raises:
-        InputRefused: No such model is bundled.
+        InputRefused: No bundled model has this name.
     """
     folder = _DATA / name
     if ".." in Path(name).parts or Path(name).is_absolute() or not (folder / "config.json").is_file():
@@ -67,8 +68,8 @@ def bundled_model(name: str) -> Path:
             [
                 Problem(
                     "no-such-model",
-                    f"{BUNDLED_PREFIX}{name} is not bundled",
-                    f"there are {BUNDLED_INSTRUCT} and {BUNDLED_THINKING}",
+                    f"{BUNDLED_PREFIX}{name} is not a bundled model",
+                    f"choose {BUNDLED_INSTRUCT} or {BUNDLED_THINKING}",
                 )
             ]
         )

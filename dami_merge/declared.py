@@ -1,4 +1,4 @@
-"""Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows no particular file."""
+"""Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows nothing about specific files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 
 def read_yaml(path: Path, form: type[Form], *, older: Mapping[str, str] = MappingProxyType({})) -> Form:
-    """Read a YAML file of a declared form; an unknown or duplicate field is an error.
+    """Read a YAML file into a struct; an unknown or duplicate field is an error.
 
     Args:
         path: The file, UTF-8.
@@ -22,20 +22,21 @@ def read_yaml(path: Path, form: type[Form], *, older: Mapping[str, str] = Mappin
         older: Former names of top-level fields, by which they may still be given.
 
     Raises:
-        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
+        RecipeError: The file cannot be read or parsed, or has a field that is unknown, duplicated, missing
+            or of the wrong type.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses doubled keys
+        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
+        raise RecipeError(f"{path} is not valid YAML: {error}") from error
     try:
         return msgspec.convert(_renamed(content, older), form)
     except msgspec.ValidationError as error:
         fields = ", ".join(form.__struct_encode_fields__)
-        raise RecipeError(f"{path}: {error}", hint=f"the fields are {fields}") from error
+        raise RecipeError(f"{path}: {error}", hint=f"the known fields are {fields}") from error
 
 
 def _renamed(content: object, older: Mapping[str, str]) -> object:
@@ -45,19 +46,19 @@ def _renamed(content: object, older: Mapping[str, str]) -> object:
 
 
 def encode(value: msgspec.Struct) -> bytes:
-    """A struct as the bytes that are published: sorted keys, two spaces, a newline at the end."""
+    """Encode a struct as JSON: sorted keys, an indent of two spaces, a final newline."""
     encoder = msgspec.json.Encoder(order="sorted")
     return msgspec.json.format(encoder.encode(value), indent=2) + b"\n"
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses."""
+    """A loader that refuses duplicate keys; PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
         keys = [key.value for key, _ in node.value]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the field {twice[0]!r} is given twice", node.start_mark
+                None, None, f"duplicate field {twice[0]!r}", node.start_mark
             )
         return super().construct_mapping(node, deep)

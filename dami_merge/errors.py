@@ -1,19 +1,19 @@
-"""Every exception that a caller can act on, and the exit code that goes with it.
+"""Every exception that a caller can act on, and its exit code.
 
     DamiMergeError
-    ├── UsageError          what was typed cannot be meant                          exit 2
-    │   ├── LambdaError     a λ outside [0, 1], not a number, or too fine
-    │   └── RecipeError     a recipe that does not parse or names an unknown field
-    ├── InputRefused        checkpoints that must not be interpolated, all reasons  exit 3
-    ├── OutputRefused       an output folder that is not ours to write              exit 3
-    ├── DiskFull            before the first byte, or on the way                    exit 3
-    ├── HubError            the Hub is out of reach or says no                      exit 3
-    ├── DeviceUnfit         a device that is missing or rounds differently          exit 3
-    ├── GridUnreadable      a grid.json that is missing or not of the format        exit 3
-    ├── EstimatorError      an estimator that raised or gave no usable λ            exit 3
-    └── BackendError        what runs a model cannot be had, or gave no answer      exit 3
+    ├── UsageError          invalid command or argument                              exit 2
+    │   ├── LambdaError     λ outside [0, 1], not a number, or too fine
+    │   └── RecipeError     malformed recipe, or one with an unknown field
+    ├── InputRefused        inputs that must not be interpolated, with every reason  exit 3
+    ├── OutputRefused       output in use, unwritable or made with other settings    exit 3
+    ├── DiskFull            not enough disk space, before or during the run          exit 3
+    ├── HubError            the Hub is unreachable or refuses the request            exit 3
+    ├── DeviceUnfit         device missing, or rounds differently from the CPU       exit 3
+    ├── GridUnreadable      grid.json missing, unreadable or malformed               exit 3
+    ├── EstimatorError      router without an estimator                              exit 3
+    └── BackendError        backend unavailable, or its answer unusable              exit 3
 
-Messages state the fact with both values; `hint` says the way out. Knows nothing of rendering.
+Messages state the fact with both values; `hint` says how to fix it. Rendering is left to the caller.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ SHOWN_PROBLEMS = 5
 
 
 class DamiMergeError(Exception):
-    """Base of all errors that this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Attributes:
-        hint: The way out, one sentence; empty when the message says it already.
-        exit_code: What the command line exits with.
+        hint: How to fix it, in one sentence; empty if the message says enough.
+        exit_code: Exit code of the command line.
     """
 
     exit_code = 3
@@ -38,7 +38,7 @@ class DamiMergeError(Exception):
 
 
 class UsageError(DamiMergeError):
-    """What was typed cannot be meant."""
+    """Invalid command or argument."""
 
     exit_code = 2
 
@@ -48,46 +48,46 @@ class LambdaError(UsageError):
 
 
 class RecipeError(UsageError):
-    """A recipe that does not parse, or that has an unknown, missing or wrongly typed field."""
+    """A recipe that cannot be parsed, or that has an unknown, missing or wrongly typed field."""
 
 
 class OutputRefused(DamiMergeError):
-    """The output folder is locked, not ours, or holds the work of another recipe."""
+    """The output is in use, unwritable, not created by dami-merge, or made with other settings."""
 
 
 class DiskFull(DamiMergeError):
-    """There is not enough free space, or it ran out on the way."""
+    """The disk has too little free space, or filled up during the run."""
 
 
 class HubError(DamiMergeError):
-    """The Hub cannot be reached, or refused."""
+    """The Hub is unreachable or refused the request."""
 
 
 class DeviceUnfit(DamiMergeError):
-    """The device is not there, or its arithmetic differs from the CPU's."""
+    """The device is missing, or its arithmetic differs from the CPU's."""
 
 
 class GridUnreadable(DamiMergeError):
-    """There is no grid where one was expected, or its grid.json is not of the format."""
+    """The grid is missing, or its grid.json is unreadable or malformed."""
 
 
 class EstimatorError(DamiMergeError):
-    """An estimator raised, or gave something that is not a λ."""
+    """A query was routed by a router that has no estimator."""
 
 
 class BackendError(DamiMergeError):
-    """What runs a model is not installed or out of reach, says no, or gave something that is no answer."""
+    """The backend is not installed, unreachable, refused the request, or returned an unusable answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One reason not to go on.
+    """One reason to refuse the input.
 
     Attributes:
-        code: Stable and short, for machines: `shape`, `missing-shard`, `config`, …
+        code: Short and stable, for programs: `shape`, `missing-shard`, `config`, …
         message: The fact, with both values.
-        hint: The way out; may be empty.
-        field: What `--allow-config` would have to name; empty where nothing can waive it.
+        hint: How to fix it; may be empty.
+        field: Name to pass to `--allow-config` to waive the problem; empty if it cannot be waived.
     """
 
     code: str
@@ -97,10 +97,10 @@ class Problem:
 
 
 class InputRefused(DamiMergeError):
-    """The inputs must not be interpolated; carries every reason that was found.
+    """The inputs must not be interpolated; carries every reason found.
 
     Attributes:
-        problems: All of them, in the order in which they were found.
+        problems: Every reason, in the order found.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:

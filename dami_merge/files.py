@@ -1,6 +1,6 @@
-"""What a run does to a disk so that a kill or a full disk leaves nothing that looks finished.
+"""File operations that leave nothing that looks finished when the run is killed or the disk fills up.
 
-Digests, durable writes, publishing by rename, free space, locks. Knows nothing of checkpoints.
+Digests, durable writes, publishing by rename, free space, locks. Knows nothing about checkpoints.
 """
 
 import errno
@@ -20,7 +20,7 @@ DIGEST_PREFIX = "blake3:"
 
 
 class Digest:
-    """A running BLAKE3 over bytes in their order; `b3sum` prints the same hex."""
+    """An incremental BLAKE3 digest; `b3sum` prints the same hex digits."""
 
     __slots__ = ("_hash",)
 
@@ -28,16 +28,16 @@ class Digest:
         self._hash = blake3()
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
         self._hash.update(data)
 
     def text(self) -> str:
-        """The digest so far, as `blake3:<64 hex digits>`."""
+        """Return the digest so far, as `blake3:<64 hex digits>`."""
         return DIGEST_PREFIX + self._hash.hexdigest()
 
 
 def digest_bytes(data: bytes) -> str:
-    """The digest of a byte string, as `blake3:<64 hex digits>`."""
+    """Return the digest of a byte string, as `blake3:<64 hex digits>`."""
     digest = Digest()
     digest.update(data)
     return digest.text()
@@ -47,7 +47,7 @@ def digest_file(path: Path) -> Iterator[tuple[int, str]]:
     """Digest a file of any size in bounded memory.
 
     Yields:
-        `(bytes read in this step, digest so far as text or "")`; the last item has the digest.
+        `(bytes read in this step, "")` for each chunk, then `(0, digest)`.
     """
     digest = Digest()
     buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -59,7 +59,7 @@ def digest_file(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Fsync a folder, so that the names in it are durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -68,10 +68,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_durable(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all: a temporary name, fsync, rename, fsync of the folder.
+    """Write a small file atomically: temporary name, fsync, rename, fsync of the folder.
 
     Raises:
-        DiskFull: There is no room; the temporary file is gone.
+        DiskFull: The disk is full; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -86,7 +86,7 @@ def write_durable(path: Path, data: bytes) -> None:
 
 
 def publish_folder(partial: Path, final: Path) -> None:
-    """Give a finished folder its final name; its files must be durable already."""
+    """Rename a finished folder to its final name; its files must already be durable."""
     sync_folder(partial)
     partial.rename(final)
     sync_folder(final.parent)
@@ -94,10 +94,10 @@ def publish_folder(partial: Path, final: Path) -> None:
 
 @contextmanager
 def disk_full_is_clear(folder: Path) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT into an error that says what to do.
+    """Turn ENOSPC and EDQUOT into an error with a hint.
 
     Raises:
-        DiskFull: With the folder and the free space that is left.
+        DiskFull: The disk is full; names the folder and the remaining free space.
     """
     try:
         yield
@@ -108,15 +108,15 @@ def disk_full_is_clear(folder: Path) -> Iterator[None]:
 
 
 def disk_full(folder: Path) -> DiskFull:
-    """The error of a disk that filled up on the way, with the way out."""
+    """Build the error for a disk that filled up during the run."""
     return DiskFull(
         f"the disk of {folder} is full ({size_text(free_bytes(folder))} free)",
-        hint="make space and give the same command again: it resumes, nothing is lost",
+        hint="free some space and run the same command again: it resumes, nothing is lost",
     )
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that this user may still write on the disk of `path`, which need not exist yet."""
+    """Return the bytes available to this user on the disk of `path`, which need not exist yet."""
     place = path.absolute()
     while not place.exists():
         place = place.parent
@@ -125,21 +125,22 @@ def free_bytes(path: Path) -> int:
 
 @contextmanager
 def locked(path: Path, *, what: Path) -> Iterator[None]:
-    """Hold a lock file; a second holder is refused at once. A killed holder's lock is free.
+    """Hold a lock file; a second holder is refused at once. Killing the holder releases the lock.
 
     Args:
-        path: The lock file; its folder must be there.
-        what: What is worked on, for the message.
+        path: The lock file; its folder must exist.
+        what: The file or folder that the lock protects, for the message.
 
     Raises:
-        OutputRefused: Somebody holds it.
+        OutputRefused: Another process holds the lock.
     """
     lock = filelock.FileLock(path, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
         raise OutputRefused(
-            f"another run is working on {what}", hint="wait for it, or give another output with -o"
+            f"another run is working on {what}",
+            hint="wait for it to finish, or choose another output with -o",
         ) from error
     try:
         yield
@@ -148,7 +149,7 @@ def locked(path: Path, *, what: Path) -> Iterator[None]:
 
 
 def size_text(size_bytes: int) -> str:
-    """A size as people read it, in powers of ten: `8.05 GB`."""
+    """Format a size for people, in powers of ten: `8.05 GB`."""
     size = float(size_bytes)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:

@@ -1,8 +1,8 @@
 """λ as an exact fraction: parsing, naming, nearest member of a grid.
 
 λ = 0 is the Instruct model (System 1), λ = 1 the Thinking model (System 2). `0.3` is 3/10 and never
-the binary float beside it: the numerics depend on it, and so do file names and ties.
-Knows nothing of files or tensors.
+the nearest binary float: the numerics, file names and ties depend on the exact value.
+Knows nothing about files or tensors.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from fractions import Fraction
 from dami_merge.errors import LambdaError
 
 MAX_DENOMINATOR = 4096
-"""12 bits of weight times the 11 bits of a float16 stay exact in a float32 product."""
+"""A 12-bit weight times the 11-bit mantissa of a float16 is exact in float32."""
 
 DEFAULT_STEPS = 10
 
@@ -23,17 +23,17 @@ _HUGE_EXPONENT = re.compile(r"[eE][+-]?[0-9_]{4}")
 
 
 def parse_lambda(value: str | float | Fraction) -> Fraction:
-    """Read one λ exactly.
+    """Parse one λ exactly.
 
     Args:
-        value: `"0.3"`, `"3/10"`, an int, a Fraction, or a float, which is read as the shortest decimal
-            that denotes it: the float 0.3 is 3/10.
+        value: `"0.3"`, `"3/10"`, an int, a Fraction, or a float. A float is read as the shortest decimal
+            that round-trips to it: the float 0.3 is 3/10.
 
     Returns:
         The fraction, in lowest terms.
 
     Raises:
-        LambdaError: It is not a number, not in [0, 1], or its denominator is above 4096.
+        LambdaError: `value` is not a number, not in [0, 1], or has a denominator above 4096.
 
     Example:
         >>> parse_lambda("0.30"), parse_lambda("1/4"), parse_lambda(0.1)
@@ -43,16 +43,16 @@ def parse_lambda(value: str | float | Fraction) -> Fraction:
     if lam.denominator > MAX_DENOMINATOR:
         raise LambdaError(
             f"λ = {value} is {lam}, finer than 1/{MAX_DENOMINATOR}",
-            hint=f"16-bit weights cannot tell it from {lam.limit_denominator(1000)}",
+            hint=f"use {lam.limit_denominator(1000)}: 16-bit weights cannot tell the two apart",
         )
     return lam
 
 
 def exact(value: str | float | Fraction) -> Fraction:
-    """Like `parse_lambda`, for a λ that is asked for but not materialised: of any denominator.
+    """Parse a λ that is requested but not materialised: like `parse_lambda`, with any denominator.
 
     Raises:
-        LambdaError: It is not a finite number in [0, 1].
+        LambdaError: `value` is not a finite number in [0, 1].
     """
     try:
         lam = _fraction(value)
@@ -67,10 +67,10 @@ def exact(value: str | float | Fraction) -> Fraction:
 
 def _fraction(value: object) -> Fraction:
     if isinstance(value, bool):
-        raise TypeError("a bool is not a number here")
+        raise TypeError("a bool is not accepted as a number")
     if isinstance(value, str):
         if _HUGE_EXPONENT.search(value):
-            raise ValueError("its exponent alone would fill the memory")
+            raise ValueError("the exponent is too large to expand in memory")
         return Fraction(value.strip())
     if isinstance(value, numbers.Rational):
         return Fraction(int(value.numerator), int(value.denominator))
@@ -82,44 +82,44 @@ def _fraction(value: object) -> Fraction:
 
 
 def parse_lambdas(text: str) -> tuple[Fraction, ...]:
-    """Read a list such as `0,1/4,1/2,3/4,1`; the result is sorted.
+    """Parse a list such as `0,1/4,1/2,3/4,1`; the result is sorted.
 
     Raises:
-        LambdaError: It is empty, a member is not a λ, or a λ is given twice.
+        LambdaError: The list is empty, a member is not a valid λ, or a λ is duplicated.
     """
     return ordered(parse_lambda(part) for part in text.split(","))
 
 
 def ordered(lambdas: Iterable[Fraction]) -> tuple[Fraction, ...]:
-    """Sort a grid and refuse an empty one or a λ that is in it twice.
+    """Sort a grid.
 
     Raises:
-        LambdaError: See above.
+        LambdaError: The grid is empty, or a λ is duplicated.
     """
     grid = sorted(lambdas)
     if not grid:
-        raise LambdaError("the grid has no λ", hint="give at least one, such as --lambdas 0.5")
+        raise LambdaError("the grid has no λ", hint="pass at least one, such as --lambdas 0.5")
     for left, right in itertools.pairwise(grid):
         if left == right:
-            raise LambdaError(f"λ = {label(left)} is given twice")
+            raise LambdaError(f"duplicate λ = {label(left)}")
     return tuple(grid)
 
 
 def even_grid(steps: int) -> tuple[Fraction, ...]:
-    """The `steps + 1` values 0, 1/steps, …, 1.
+    """Return the `steps + 1` values 0, 1/steps, …, 1.
 
     Raises:
         LambdaError: `steps` is below 1 or above 4096.
     """
     if not 1 <= steps <= MAX_DENOMINATOR:
-        raise LambdaError(f"{steps} steps: must be from 1 to {MAX_DENOMINATOR}")
+        raise LambdaError(f"the number of steps must be from 1 to {MAX_DENOMINATOR}, not {steps}")
     return tuple(Fraction(k, steps) for k in range(steps + 1))
 
 
 def label(lam: Fraction) -> str:
-    """λ as people write it: `0.30`, `0.375`, or `1of3` where no decimal ends.
+    """Format λ for names and tables: `0.30`, `0.375`, or `1of3` if its decimal does not terminate.
 
-    Two digits at least, so that the names of the default grid sort as their values do.
+    At least two digits, so that the names in the default grid sort in the order of their values.
 
     Example:
         >>> label(Fraction(3, 10)), label(Fraction(3, 8)), label(Fraction(1, 3))
@@ -135,12 +135,12 @@ def label(lam: Fraction) -> str:
 
 
 def fraction_text(lam: Fraction) -> str:
-    """λ as files write it: `3/10`, `0/1`, `1/1`."""
+    """Format λ as files store it: `3/10`, `0/1`, `1/1`."""
     return f"{lam.numerator}/{lam.denominator}"
 
 
 def folder_name(lam: Fraction) -> str:
-    """The name of the checkpoint's folder: `lambda-0.30`."""
+    """Return the name of the checkpoint's folder: `lambda-0.30`."""
     return f"lambda-{label(lam)}"
 
 
@@ -168,12 +168,12 @@ def require_available(
 
 
 def nearest(wanted: Fraction, available: Iterable[Fraction]) -> Fraction:
-    """The member nearest to `wanted`; of two equally near, the smaller.
+    """Return the member nearest to `wanted`; of two equally near, the smaller.
 
     Raises:
         LambdaError: `available` is empty.
     """
     members = sorted(available)
     if not members:
-        raise LambdaError("no λ is available", hint="`available` must name a member of the grid")
+        raise LambdaError("no λ is available", hint="`available` must name at least one λ of the grid")
     return min(members, key=lambda lam: (abs(lam - wanted), lam))

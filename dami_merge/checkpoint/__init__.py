@@ -1,1 +1,1 @@
-"""Checkpoints as names, headers and facts; no tensor is read here and torch is never imported."""
+"""Checkpoints as names, headers and small files; reads no tensor and never imports torch."""

@@ -1,7 +1,7 @@
-"""config.json of both sides: which differences change the forward pass and which do not.
+"""Compare config.json of both sides: which differences change the forward pass and which do not.
 
-Every field counts unless it is listed here as neutral, so that a field of tomorrow is refused and not
-ignored. `null` and a missing field are the same. Knows nothing of files.
+Every field counts unless it is listed here as neutral, so that an unknown future field is refused rather
+than ignored. `null` equals a missing field. Knows nothing about files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 NEUTRAL = frozenset({
     # identity and libraries
     "_name_or_path", "name_or_path", "transformers_version", "unsloth_version", "unsloth_fixed", "auto_map",
-    # the tensors themselves say it
+    # the dtype is taken from the tensors
     "torch_dtype", "dtype",
-    # context length and ids of tokens
+    # context length and token ids
     "max_position_embeddings", "model_max_length", "bos_token_id", "eos_token_id", "pad_token_id",
     "sep_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
     # training only
@@ -20,30 +20,30 @@ NEUTRAL = frozenset({
     "hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout", "resid_pdrop",
     "embd_pdrop", "attn_pdrop", "classifier_dropout", "resid_dropout", "router_aux_loss_coef",
     "router_jitter_noise", "gradient_checkpointing",
-    # what a call returns, caches, heads for other tasks
+    # outputs of a call, caches, heads for other tasks
     "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
     "torchscript", "id2label", "label2id", "problem_type", "task_specific_params", "finetuning_task",
-    # sampling that older configs carry
+    # sampling parameters in older configs
     "max_length", "min_length", "max_new_tokens", "temperature", "top_p", "top_k", "do_sample",
     "num_beams", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
 })  # fmt: skip
 
 _LENGTH_AWARE_ROPE = ("dynamic", "longrope", "su", "yarn")
-"""RoPE types for which `max_position_embeddings` enters the angles."""
+"""RoPE types whose angles depend on `max_position_embeddings`."""
 
 QUANTIZATION_FIELDS = frozenset({"quantization_config", "compression_config", "quantization"})
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDifference:
-    """One field of config.json that is not the same on both sides.
+    """One field of config.json that differs between the two sides.
 
     Attributes:
-        field: Dotted path, `rope_theta`, `text_config.hidden_act`; RoPE fields of the older and the newer
-            layout have one name.
-        instruct: Its value there; None if absent.
-        thinking: Its value there; None if absent.
-        neutral: The forward pass does not depend on it.
+        field: Dotted path, such as `rope_theta` or `text_config.hidden_act`; RoPE fields have the same name
+            in the older and the newer layout.
+        instruct: Its value in Instruct; None if absent.
+        thinking: Its value in Thinking; None if absent.
+        neutral: Whether the forward pass is independent of it.
     """
 
     field: str
@@ -53,7 +53,7 @@ class FieldDifference:
 
 
 def differences(instruct: Mapping[str, object], thinking: Mapping[str, object]) -> list[FieldDifference]:
-    """Compare two configs field by field, in the order of the names."""
+    """Compare two configs field by field, sorted by name."""
     left, right = dict(_flat(instruct)), dict(_flat(thinking))
     found = []
     for field in sorted(left.keys() | right.keys()):
@@ -85,17 +85,17 @@ def _flat(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:
-    """Bring `rope_theta` + `rope_scaling` and the newer `rope_parameters` to one set of names."""
+    """Map `rope_theta` + `rope_scaling` and the newer `rope_parameters` to one set of names."""
     plain = {key: value for key, value in config.items() if key not in QUANTIZATION_FIELDS}
     if not plain.keys() & {"rope_theta", "rope_scaling", "rope_parameters"}:
         return plain
     for layout in ("rope_scaling", "rope_parameters"):
         inner = plain.pop(layout, None)
         if not isinstance(inner, Mapping):
-            plain[layout] = inner  # null is skipped later; anything else is compared as it is
+            plain[layout] = inner  # null is skipped later; anything else is compared unchanged
             continue
         if any(isinstance(value, Mapping) for value in inner.values()):
-            plain["rope_parameters"] = inner  # one set of angles per kind of layer
+            plain["rope_parameters"] = inner  # one set of parameters per layer type
             continue
         for key, value in inner.items():
             if key == "type":
@@ -110,11 +110,11 @@ def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
-    """A copy of a config whose dtype fields, nested ones too, say what was written.
+    """Copy a config with every dtype field, nested ones included, set to the dtype of the written weights.
 
     Args:
-        config: The donor's.
-        dtype: In torch's words: `bfloat16`.
+        config: The donor's config.
+        dtype: Name of the torch dtype, such as `bfloat16`.
     """
     changed: dict[str, object] = {}
     for key, value in config.items():

@@ -1,6 +1,6 @@
 """How the small files of two checkpoints differ, for people to read: config, tokenizer, templates, sampling.
 
-Refuses nothing: what forbids an interpolation is said by `pair`.
+Refuses no difference: `pair` decides which ones forbid an interpolation.
 """
 
 import difflib
@@ -22,14 +22,14 @@ _BETWEEN_STATEMENTS = re.compile(r"(?<=%\})(?=\{%)")
 
 @dataclass(frozen=True, slots=True)
 class ConfigDifference:
-    """One field that is not the same on both sides.
+    """One field that differs between the two sides.
 
     Attributes:
         field: Dotted path.
-        instruct: Its value as JSON; `absent` if it has none.
-        thinking: Likewise.
-        neutral: The forward pass does not depend on it.
-        consequence: What that means for a merge, one sentence.
+        instruct: Its value in Instruct as JSON; `absent` if the field is missing.
+        thinking: Its value in Thinking as JSON; `absent` if the field is missing.
+        neutral: Whether the forward pass is independent of it.
+        consequence: What the difference means for a merge, in one sentence.
     """
 
     field: str
@@ -41,14 +41,14 @@ class ConfigDifference:
 
 @dataclass(frozen=True, slots=True)
 class PairDifferences:
-    """How two checkpoints differ beside their weights.
+    """How two checkpoints differ apart from their weights.
 
     Attributes:
-        config: Fields of config.json, by name.
-        generation: Fields of generation_config.json: the sampling that each side's makers recommend.
-        tokenizer: One sentence for each difference of vocabulary, merges or special tokens.
-        template: Unified diff of the chat templates, Instruct's to Thinking's, line by line without newlines;
-            empty where they are equal.
+        config: Differing fields of config.json, sorted by name.
+        generation: Differing fields of generation_config.json: each side's recommended sampling parameters.
+        tokenizer: One sentence for each difference in vocabulary, merges or special tokens.
+        template: Lines of the unified diff from Instruct's chat template to Thinking's, without newlines;
+            empty if the templates are equal.
     """
 
     config: tuple[ConfigDifference, ...]
@@ -58,7 +58,7 @@ class PairDifferences:
 
     @property
     def template_lines(self) -> tuple[int, int]:
-        """How many lines of the chat template Thinking adds, and how many it lacks."""
+        """Number of lines that Thinking's chat template adds, and number that it removes."""
         body = self.template[2:]
         return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)
 
@@ -67,7 +67,7 @@ def pair_differences(instruct: Checkpoint, thinking: Checkpoint) -> PairDifferen
     """Compare the small files of both sides.
 
     Raises:
-        InputRefused: One of them is not what its name says, such as a tokenizer.json that is no JSON.
+        InputRefused: A file is malformed, such as a tokenizer.json that is not JSON.
     """
     return PairDifferences(
         config=tuple(
@@ -98,7 +98,7 @@ def _generation(instruct: Checkpoint, thinking: Checkpoint) -> tuple[ConfigDiffe
             _shown(left.get(field)),
             _shown(right.get(field)),
             neutral=True,
-            consequence="each checkpoint takes its donor's; a fair comparison samples all λ alike",
+            consequence="each checkpoint takes its donor's value; a fair comparison samples every λ alike",
         )
         for field in sorted(left.keys() | right.keys())
         if left.get(field) != right.get(field) and field != "transformers_version"
@@ -114,10 +114,10 @@ def _generation_config(side: Checkpoint) -> Mapping[str, object]:
 
 
 def _template_diff(instruct: str | None, thinking: str | None) -> tuple[str, ...]:
-    """Between two statements a line is broken: many templates are one long line."""
+    """Diff two templates, broken into lines between statements: many templates are one long line."""
     left, right = (_BETWEEN_STATEMENTS.sub("\n", side or "").splitlines() for side in (instruct, thinking))
     names = ("instruct's chat template", "thinking's chat template")
     diff = tuple(difflib.unified_diff(left, right, *names, lineterm="", n=2))
     if not diff and instruct != thinking:
-        return f"--- {names[0]}", f"+++ {names[1]}", "@@ they differ in line breaks only @@"
+        return f"--- {names[0]}", f"+++ {names[1]}", "@@ the templates differ only in line breaks @@"
     return diff

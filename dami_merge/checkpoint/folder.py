@@ -1,6 +1,6 @@
-"""A checkpoint folder in the Hugging Face layout: which tensor lies where, config, sidecars.
+"""A checkpoint folder in the Hugging Face layout: location of every tensor, config, sidecars.
 
-Reads headers and small files only. Knows nothing of a second model, of λ or of torch.
+Reads headers and small files only. Knows nothing about a second model, λ or torch.
 """
 
 import json
@@ -21,18 +21,18 @@ SIDECAR_PATTERNS = (
     "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.spm", "*.vocab",
     "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*",
 )  # fmt: skip
-"""What is copied byte for byte from the donor: tokenizer, templates, processors, remote code, licences."""
+"""Files copied byte for byte from the donor: tokenizer, templates, processors, remote code, licences."""
 
 NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
-"""Written anew for every merged checkpoint."""
+"""Files generated for every merged checkpoint instead of copied."""
 
 HEADERS_AT_ONCE = 8
-"""Requests in flight for the headers of a remote checkpoint."""
+"""Maximum number of concurrent requests for the headers of a remote checkpoint."""
 
 RemotePart = Callable[[str, int, memoryview, Event], None]
-"""Fills a buffer with a remote file's bytes, from an offset on; gives up once the event is set.
+"""Fills a buffer with a remote file's bytes, starting at an offset; stops early once the event is set.
 
-Several threads may call it. Raises HubError.
+Safe to call from several threads. Raises HubError.
 """
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -42,18 +42,18 @@ _MAX_CONFIG_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One side of a pair, known from its headers.
+    """One side of a pair, described by its headers and small files.
 
     Attributes:
-        spec: As the user typed it.
-        source_id: Hub id or name of the folder; never a path of this machine.
+        spec: The model as the user typed it.
+        source_id: Hub id or name of the folder; never a path on this machine.
         revision: Commit on the Hub; empty for a local folder.
-        root: Where its small files lie (and its weights, unless they are still on the Hub).
+        root: Folder of the small files (and of the weights, unless they are still on the Hub).
         files: Header of every weight file, by name.
-        config: config.json, parsed.
+        config: Parsed config.json.
         sidecars: Names of the files that a merge copies, sorted.
-        remote: The weights are not on this disk yet, or not all of them.
-        remote_part: Reads the files that are not; None where nothing is remote.
+        remote: Whether any weight file is not on this disk yet.
+        remote_part: Reads the weight files that are not on this disk; None if nothing is remote.
     """
 
     spec: str
@@ -68,11 +68,11 @@ class Checkpoint:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all weight files."""
+        """Size of all weight files together."""
         return sum(header.size_bytes for header in self.files.values())
 
     def tensors(self) -> dict[str, tuple[str, TensorInfo]]:
-        """Every tensor by name, with the file that holds it."""
+        """Map every tensor name to the file that holds the tensor and its header entry."""
         return {
             tensor.name: (file, tensor) for file, header in self.files.items() for tensor in header.tensors
         }
@@ -86,18 +86,18 @@ def open_folder(
     revision: str = "",
     remote_header: Callable[[str], Header] | None = None,
 ) -> Checkpoint:
-    """Read what a folder says of itself: config, index, the header of every weight file.
+    """Describe a checkpoint folder from its config, index and weight file headers.
 
     Args:
         root: The folder.
-        spec: How the user named it, for messages.
+        spec: The model as the user typed it, for messages.
         source_id: Hub id; the folder's name if empty.
         revision: Commit on the Hub.
-        remote_header: Reads the header of a weight file that is not in `root`, from several threads; None if
-            all must be there.
+        remote_header: Reads the header of a weight file that may be missing from `root`; called from several
+            threads. None if every weight file must be in `root`.
 
     Raises:
-        InputRefused: With everything that is wrong with it.
+        InputRefused: The folder is not a valid checkpoint; carries every problem found.
     """
     config = _read_config(root, spec)
     placed, problems = _weight_files(root, spec, remote=remote_header is not None)
@@ -126,7 +126,7 @@ def open_folder(
 def _headers(
     root: Path, names: Sequence[str], remote_header: Callable[[str], Header] | None
 ) -> Iterator[tuple[str, Header | InputRefused]]:
-    """Headers or refusals in the order of the names; an error of the Hub is that of the first such name."""
+    """Yield headers or refusals in the order of the names; the first name with a Hub error raises it."""
 
     def read(name: str) -> Header | InputRefused:
         try:
@@ -142,7 +142,7 @@ def _headers(
 
 
 def sidecar_names(root: Path) -> tuple[str, ...]:
-    """The files of a folder that a merge copies byte for byte, as sorted POSIX paths."""
+    """List the files in a folder that a merge copies byte for byte, as sorted POSIX paths."""
     names = {
         path.relative_to(root).as_posix()
         for pattern in SIDECAR_PATTERNS
@@ -160,7 +160,7 @@ def read_json(path: Path) -> object:
     """Parse a small JSON file.
 
     Raises:
-        InputRefused: It cannot be read, or is not JSON in UTF-8.
+        InputRefused: The file cannot be read, or is not UTF-8 JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def read_json(path: Path) -> object:
 def _read_config(root: Path, spec: str) -> Mapping[str, object]:
     if not (root / CONFIG_FILE).is_file():
         adapter = (root / "adapter_config.json").is_file()
-        hint = "merge the LoRA adapter into its base first" if adapter else "is it a model folder?"
+        hint = "merge the LoRA adapter into its base model first" if adapter else "is it a model folder?"
         raise InputRefused([Problem("no-config", f"{spec} has no {CONFIG_FILE}", hint)])
     try:
         config = read_json(root / CONFIG_FILE)
@@ -193,7 +193,7 @@ def _deeper(value: object, levels: int) -> bool:
 def _weight_files(
     root: Path, spec: str, *, remote: bool
 ) -> tuple[dict[str, frozenset[str] | None], list[Problem]]:
-    """Map weight files to the tensors an index promises in them (None without an index)."""
+    """Map each weight file to the tensors that the index places in it (None without an index)."""
     single, index = root / SINGLE_FILE, root / INDEX_FILE
     if index.is_file():
         if single.is_file():
@@ -201,7 +201,7 @@ def _weight_files(
                 Problem(
                     "ambiguous",
                     f"{spec} has both {SINGLE_FILE} and {INDEX_FILE}",
-                    "loaders disagree on which counts: remove the stale one",
+                    "loaders disagree on which one to read: remove the stale one",
                 )
             ]
         return _indexed_files(root, spec, remote=remote)
@@ -215,13 +215,13 @@ def _no_weights(root: Path, spec: str) -> Problem:
     if pickles:
         return Problem(
             "not-safetensors",
-            f"{spec} has its weights as {pickles[0]}, which can run code when it is read",
-            "where you trust it, load it with transformers and `save_pretrained` it: that writes safetensors",
+            f"{spec} stores its weights in {pickles[0]}, a pickle, which can run code when it is loaded",
+            "if you trust it, load it with transformers and call `save_pretrained`, which writes safetensors",
         )
     return Problem(
         "no-weights",
         f"{spec} has neither {SINGLE_FILE} nor {INDEX_FILE}",
-        "download it whole, or name its Hub id",
+        "download the whole model, or give its Hub id",
     )
 
 
@@ -242,7 +242,7 @@ def _indexed_files(
         if not isinstance(file, str) or not inside[file]:
             message = f"{spec}: the index places {tensor!r} in {file!r}"
             problems.append(
-                Problem("index-path", f"{message}, which is no safetensors file inside the folder")
+                Problem("index-path", f"{message}, which is not a safetensors file inside the folder")
             )
         else:
             promised.setdefault(file, set()).add(tensor)
@@ -251,7 +251,7 @@ def _indexed_files(
             Problem(
                 "missing-shard",
                 f"{spec}: {file} is missing ({len(promised[file])} tensors)",
-                "the download is not complete: fetch it again",
+                "the download is incomplete: download the model again",
             )
             for file in sorted(promised)
             if not (root / file).is_file()
@@ -279,7 +279,7 @@ def _index_problems(
         for name in sorted(held):
             if name in home:
                 problems.append(
-                    Problem("duplicate-name", f"{spec}: {name!r} is in {home[name]} and in {file}")
+                    Problem("duplicate-name", f"{spec}: {name!r} is in both {home[name]} and {file}")
                 )
             home[name] = file
         if promised is None:

@@ -1,7 +1,8 @@
-"""The only door to the network: Hub ids to folders, headers and weights read by range, files downloaded.
+"""Models on the Hub: resolve ids to folders, read headers and weights by range, download files.
 
-Small files and headers first, so that a pair is refused, and a plan printed, before gigabytes move.
-huggingface_hub does the work: cache, downloads, connections, tokens; `checkpoint.ranges` keeps parts exact.
+The only module in `checkpoint` that uses the network. Small files and headers come first, so that a pair is
+refused, or a plan printed, before gigabytes are downloaded. huggingface_hub handles cache, downloads,
+connections and tokens; `checkpoint.ranges` keeps range reads exact.
 """
 
 import glob
@@ -30,21 +31,22 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TIMEOUT_S = 30
 
 FIRST_BYTES = 65_536
-"""Read of every weight file at first; most headers are shorter, and one request is enough."""
+"""Size of the first read of every weight file; most headers are shorter, so one request is enough."""
 
 
 def open_repo(spec: str) -> Checkpoint:
-    """Describe a model on the Hub from its small files and its headers.
+    """Describe a model on the Hub from its small files and headers.
 
     Args:
         spec: `org/name` or `org/name@revision`; the default revision is `main`.
 
     Returns:
-        The checkpoint, its revision pinned to a commit; `remote` unless its weights are all in the cache.
+        The checkpoint, with its revision pinned to a commit; `remote` unless all weights are in the cache.
 
     Raises:
-        HubError: Offline and not in the cache, no such repository or revision, gated, or unreachable.
-        InputRefused: The repository holds no weights that may be read.
+        HubError: The repository or revision does not exist, is gated or unreachable, or is not in the cache
+            while offline.
+        InputRefused: The repository has no safetensors weights, or is not a valid checkpoint.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -59,13 +61,13 @@ def open_repo(spec: str) -> Checkpoint:
             return _cached(spec, repo, revision, error)
         names = frozenset(sibling.rfilename for sibling in info.siblings or ())
         _refuse_unfit(spec, names)
-        # By the revision's name and not by the commit: so the cache learns the name, and knows it offline.
+        # By the revision's name, not by the commit, so that the cache can resolve the name offline.
         root = Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(SIDECAR_PATTERNS)))
     commit = root.name
     if commit != info.sha:
         raise HubError(
             f"{spec} moved from commit {info.sha} to {commit} while it was read",
-            hint="give the same command again, or pin a commit: org/name@commit",
+            hint="run the same command again, or pin a commit: org/name@commit",
         )
 
     remote_files = _remote_files(spec, repo, commit, names)
@@ -90,11 +92,11 @@ def open_repo(spec: str) -> Checkpoint:
 def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
     """Download the weight files of a remote checkpoint into the Hub's cache.
 
-    Interrupted, it goes on where it stopped.
+    An interrupted download is resumed.
 
     Raises:
         HubError: The download failed.
-        DiskFull: The cache's disk cannot hold the files.
+        DiskFull: The disk of the cache cannot hold the files.
     """
     from huggingface_hub import snapshot_download
 
@@ -103,9 +105,9 @@ def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
     free = free_bytes(checkpoint.root)
     if needed > free:
         raise DiskFull(
-            f"downloading {checkpoint.spec} takes {size_text(needed)}, the Hub's cache has"
+            f"downloading {checkpoint.spec} needs {size_text(needed)}, but the disk of the Hub's cache has"
             f" {size_text(free)} free",
-            hint="make space, or point HF_HOME at a larger disk",
+            hint="free some space, or point HF_HOME at a larger disk",
         )
     with _clear_errors(checkpoint.spec), disk_full_is_clear(checkpoint.root):
         snapshot_download(
@@ -116,8 +118,8 @@ def fetch_weights(checkpoint: Checkpoint) -> Checkpoint:
     left = _missing(checkpoint)
     if left:
         raise HubError(
-            f"{checkpoint.spec}: {left[0]} was not downloaded ({len(left)} of {len(missing)} files)",
-            hint="go online, and give the same command again",
+            f"{checkpoint.spec}: {left[0]} was not downloaded ({len(left)} of {len(missing)} files missing)",
+            hint="go online and run the same command again",
         )
     return open_folder(
         checkpoint.root,
@@ -135,7 +137,7 @@ def _cached(spec: str, repo: str, revision: str, cause: Exception) -> Checkpoint
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    hint = "go online, unset HF_HUB_OFFLINE, or name a local folder"
+    hint = "go online, unset HF_HUB_OFFLINE, or give a local folder"
     try:
         folder = snapshot_download(
             repo,
@@ -144,14 +146,14 @@ def _cached(spec: str, repo: str, revision: str, cause: Exception) -> Checkpoint
             local_files_only=True,
         )
     except LocalEntryNotFoundError:
-        message = f"{spec} is not in the Hub's cache, and the Hub cannot be reached"
+        message = f"{spec} is not in the Hub's cache, and the Hub is unreachable"
         raise HubError(message, hint=hint) from cause
     root = Path(folder)
     try:
         return open_folder(root, spec=spec, source_id=repo, revision=root.name)
     except InputRefused as error:
         if {problem.code for problem in error.problems} <= {"missing-shard", "no-weights"}:
-            message = f"the weights of {spec} are not all in the Hub's cache, and the Hub cannot be reached"
+            message = f"some weights of {spec} are not in the Hub's cache, and the Hub is unreachable"
             raise HubError(message, hint=hint) from cause
         raise
 
@@ -181,7 +183,7 @@ def _header_by_range(file: RemoteFile, name: str) -> Header:
 
 @contextmanager
 def _asked(url: str, start: int, end: int, *, with_token: bool) -> Iterator[Response]:
-    """Ask for a part; the client drops the token where a redirect leaves the Hub's origin."""
+    """Request a byte range; the client drops the token when a redirect leaves the Hub's origin."""
     from huggingface_hub import get_session, hf_raise_for_status
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, but lazily exported
@@ -218,7 +220,7 @@ def _refuse_unfit(spec: str, names: frozenset[str]) -> None:
         problem = Problem(
             "ambiguous",
             f"{spec} has both {SINGLE_FILE} and {INDEX_FILE}",
-            "loaders disagree on which counts: download it, and remove the stale one",
+            "loaders disagree on which one to read: download the model and remove the stale one",
         )
     elif SINGLE_FILE in names or INDEX_FILE in names:
         return
@@ -226,8 +228,8 @@ def _refuse_unfit(spec: str, names: frozenset[str]) -> None:
         pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
         problem = Problem(
             "not-safetensors" if pickles else "no-weights",
-            f"{spec} has no {SINGLE_FILE} and no {INDEX_FILE}"
-            + (f", only {pickles[0]}, which can run code when it is read" if pickles else ""),
+            f"{spec} has neither {SINGLE_FILE} nor {INDEX_FILE}"
+            + (f", only {pickles[0]}, a pickle, which can run code when it is loaded" if pickles else ""),
             "look for a revision with safetensors (the Hub's convert bot opens pull requests: @refs/pr/N)",
         )
     raise InputRefused([problem])
@@ -235,51 +237,51 @@ def _refuse_unfit(spec: str, names: frozenset[str]) -> None:
 
 @contextmanager
 def _clear_errors(spec: str) -> Iterator[None]:
-    """Say what the Hub's errors mean for the one who typed the id."""
+    """Translate the Hub's errors into messages for the user who typed the id."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.GatedRepoError as error:
         raise HubError(
-            f"{spec} is gated", hint="accept its terms on its page, then `hf auth login`"
+            f"{spec} is gated", hint="accept the terms on its Hub page, then run `hf auth login`"
         ) from error
     except errors.DisabledRepoError as error:
-        raise HubError(f"{spec} was disabled on the Hub", hint="take another model") from error
+        raise HubError(f"{spec} is disabled on the Hub", hint="use another model") from error
     except errors.RevisionNotFoundError as error:
-        raise HubError(f"{spec}: the repository has no such revision") from error
+        raise HubError(f"{spec}: the repository has no revision of this name") from error
     except errors.RepositoryNotFoundError as error:
         raise HubError(
-            f"{spec} is not on the Hub, or is private",
-            hint="check the spelling, or `hf auth login`; a local folder would have to exist",
+            f"{spec} is neither a local folder nor a model on the Hub that you can access",
+            hint="check the spelling, or run `hf auth login` if the model is private",
         ) from error
     except errors.RemoteEntryNotFoundError as error:
         raise HubError(
-            f"{spec}: the Hub lists a file and does not have it",
+            f"{spec}: the Hub lists a file that does not exist",
             hint="try another revision: org/name@revision",
         ) from error
     except errors.HFValidationError as error:
-        problem = Problem("no-such-model", f"{spec} cannot be a Hub id: {error}", "give org/name")
+        problem = Problem("no-such-model", f"{spec} is not a valid Hub id: {error}", "give org/name")
         raise InputRefused([problem]) from error
     except PermissionError as error:
         raise HubError(
-            f"{spec}: the Hub's cache cannot be written: {error.filename}",
-            hint="point HF_HOME at a folder of yours",
+            f"{spec}: the Hub's cache is not writable: {error.filename}",
+            hint="point HF_HOME at a folder that you can write to",
         ) from error
     except (OSError, json.JSONDecodeError, _transport_error()) as error:
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in {401, 403}:
             raise HubError(
-                f"{spec}: the Hub refuses these credentials ({error.response.status_code})",
-                hint="`hf auth login` with a token that may read it",
+                f"{spec}: the Hub refused the credentials (status {error.response.status_code})",
+                hint="run `hf auth login` with a token that can read the model",
             ) from error
         raise HubError(
-            f"{spec}: the Hub did not answer as it should: {error}",
-            hint="try again later, downloads go on where they stopped; HF_HUB_OFFLINE=1 takes what is cached",
+            f"{spec}: the request to the Hub failed: {error}",
+            hint="try again later (downloads resume), or set HF_HUB_OFFLINE=1 to use cached files only",
         ) from error
 
 
 def _transport_error() -> type[Exception]:
-    """The HTTP client's base error, whichever client this release of huggingface_hub uses."""
+    """Return the base error of the HTTP client that the installed huggingface_hub uses."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")

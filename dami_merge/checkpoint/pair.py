@@ -1,7 +1,7 @@
 """Two checkpoints that may be interpolated, or every reason why not.
 
-The key set rules, not a list of architectures: same tensor names, shapes and dtypes, a config that means the
-same forward pass, one vocabulary. Reads headers and small files only.
+There is no list of architectures: both sides must have the same tensor names, shapes and dtypes, configs that
+define the same forward pass, and the same vocabulary. Reads headers and small files only.
 """
 
 from collections.abc import Collection
@@ -23,8 +23,8 @@ class Pair:
     Attributes:
         instruct: System 1, λ = 0.
         thinking: System 2, λ = 1.
-        notes: Harmless differences, one sentence each.
-        allowed: Fields that differ, would change the forward pass or the tokens, and were waived; sorted.
+        notes: Differences that do not forbid an interpolation, one sentence each.
+        allowed: Waived fields whose difference may change the forward pass or the tokens; sorted.
     """
 
     instruct: Checkpoint
@@ -45,11 +45,11 @@ def join(
     Args:
         instruct: System 1.
         thinking: System 2.
-        allow: Fields of config or tokenizer whose difference the user vouches for.
-        mixed_dtypes: Float tensors may have different float dtypes, since one to write was given.
+        allow: Fields of config or tokenizer whose difference the user waives.
+        mixed_dtypes: Accept float tensors with different dtypes, because the output dtype was given.
 
     Raises:
-        InputRefused: With every difference that forbids an interpolation.
+        InputRefused: The pair must not be interpolated; carries every difference that forbids it.
     """
     problems, notes = examine(instruct, thinking, mixed_dtypes=mixed_dtypes)
     waived = {problem.field for problem in problems if problem.field and problem.field in allow}
@@ -57,17 +57,17 @@ def join(
     if kept:
         raise InputRefused(kept)
     unused = sorted(set(allow) - waived)
-    notes += [f"--allow-config {field} was not needed: no difference there forbids it" for field in unused]
+    notes += [f"--allow-config {field} was not needed: it waives no difference" for field in unused]
     return Pair(instruct, thinking, tuple(notes), tuple(sorted(waived)))
 
 
 def examine(
     instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool = False
 ) -> tuple[list[Problem], list[str]]:
-    """All problems and all notes, without raising.
+    """Find all problems and notes, without raising.
 
     Returns:
-        `(problems, notes)`; a problem with a `field` can be waived by naming it.
+        `(problems, notes)`; a problem with a `field` can be waived by passing the field as `allow`.
     """
     notes: list[str] = []
     problems = [
@@ -80,7 +80,7 @@ def examine(
     if template:
         notes.append(template)
     if _same_source(instruct, thinking):
-        notes.append("warning: both sides are the same checkpoint; every λ will be equal to it")
+        notes.append("warning: both sides are the same checkpoint, so every λ gives that checkpoint")
     return problems, notes
 
 
@@ -115,7 +115,7 @@ def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str
                 Problem(
                     "config",
                     f"config {difference.field}: {values}",
-                    f"if both mean the same forward pass: --allow-config {difference.field}",
+                    f"if both define the same forward pass, pass --allow-config {difference.field}",
                     difference.field,
                 )
             )
@@ -148,13 +148,13 @@ def _tensor_problem(instruct: TensorInfo, thinking: TensorInfo, *, mixed_dtypes:
             return Problem(
                 "dtype",
                 f"{tensor.name!r} is {tensor.dtype}, which is neither a plain float nor an integer",
-                "take an unquantised repository of the same model",
+                "use an unquantised repository of the same model",
             )
     both_float = {instruct.dtype, thinking.dtype} <= FLOATS
     if instruct.dtype != thinking.dtype and not (both_float and mixed_dtypes):
         return Problem(
             "dtype",
             f"{instruct.name!r} is {instruct.dtype} in instruct and {thinking.dtype} in thinking",
-            "say with --dtype what to write" if both_float else "",
+            "choose the dtype to write with --dtype" if both_float else "",
         )
     return None

@@ -1,6 +1,6 @@
-"""Is a checkpoint quantised? Then its stored numbers must not be averaged: scales belong to them.
+"""Detect quantised checkpoints, whose stored numbers must not be averaged because they depend on scales.
 
-Looks at config fields and tensor names and dtypes; knows nothing of how to dequantise.
+Looks at config fields, tensor names and dtypes; cannot dequantise.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.errors import Problem
 
 _REMEDY: Mapping[str, str] = {
-    "fp8": "take the bfloat16 repository of the same model (without -FP8), or dequantise it first",
-    "fbgemm_fp8": "take the bfloat16 repository of the same model (without -FP8)",
-    "gptq": "take the repository it was made from (without -GPTQ)",
-    "awq": "take the repository it was made from (without -AWQ)",
-    "bitsandbytes": "take the unquantised repository (without -bnb-4bit)",
-    "compressed-tensors": "take the unquantised repository (without -W8A8, -W4A16 or -FP8)",
-    "mxfp4": "dequantise it to bfloat16 with transformers first",
+    "fp8": "use the bfloat16 repository of the same model (without -FP8), or dequantise the checkpoint first",
+    "fbgemm_fp8": "use the bfloat16 repository of the same model (without -FP8)",
+    "gptq": "use the original repository (without -GPTQ)",
+    "awq": "use the original repository (without -AWQ)",
+    "bitsandbytes": "use the unquantised repository (without -bnb-4bit)",
+    "compressed-tensors": "use the unquantised repository (without -W8A8, -W4A16 or -FP8)",
+    "mxfp4": "dequantise the checkpoint to bfloat16 with transformers first",
 }
-_ANY_REMEDY = "take the unquantised repository of the same model"
+_ANY_REMEDY = "use the unquantised repository of the same model"
 _MARKS = (
     ".qweight", ".qzeros", ".g_idx", "weight_scale_inv", ".weight_scale", ".weight_packed",
     ".quant_state", ".absmax", ".quant_map", ".SCB",
@@ -26,7 +26,7 @@ _MARKS = (
 
 
 def quantization_problem(checkpoint: Checkpoint) -> Problem | None:
-    """Say whether and how a checkpoint is quantised, with the repository to take instead."""
+    """Return the problem of a quantised checkpoint, with the repository to use instead, or None."""
     method = _declared(checkpoint.config)
     if method is None:
         method = _seen(checkpoint)
@@ -34,7 +34,7 @@ def quantization_problem(checkpoint: Checkpoint) -> Problem | None:
         return None
     return Problem(
         "quantized",
-        f"{checkpoint.spec} is quantised ({method}): its stored numbers cannot be interpolated",
+        f"{checkpoint.spec} is quantised ({method}): quantised weights cannot be interpolated",
         _REMEDY.get(method, _ANY_REMEDY),
     )
 
@@ -54,5 +54,5 @@ def _seen(checkpoint: Checkpoint) -> str | None:
             if tensor.dtype.startswith("F8_"):
                 return "fp8"
             if tensor.name.endswith(_MARKS):
-                return f"it holds {tensor.name}"
+                return f"it contains {tensor.name}"
     return None

@@ -1,6 +1,6 @@
-"""Byte ranges of one remote file: retried, resumed where they broke off, never mixed from two versions.
+"""Byte ranges of one remote file: retried, resumed after a break, never mixed from two versions.
 
-Knows HTTP's rules and keeps where the bytes lie; who sends the requests is told (`checkpoint.hub` is).
+Handles HTTP ranges and redirects; the caller supplies the function that sends requests (`checkpoint.hub`).
 """
 
 import re
@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from dami_merge.errors import HubError
 
 ATTEMPTS = 6
-"""In a row without one new byte; then the Hub is out of reach."""
+"""Consecutive attempts without a new byte after which the Hub counts as unreachable."""
 
 FIRST_WAIT_S = 0.5
-"""Before the second attempt; doubled before every further one."""
+"""Wait before the second attempt; doubled before each further attempt."""
 
 LONGEST_WAIT_S = 300.0
-"""The Hub counts requests in windows of five minutes: it asks for no longer wait."""
+"""Longest wait that is accepted: the Hub's rate limit counts requests in windows of five minutes."""
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -30,20 +30,20 @@ _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 
 class Lost(Exception):
-    """The connection broke, or was never made."""
+    """The connection failed or broke off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, its body not read yet.
+    """A response whose body has not been read yet.
 
     Attributes:
-        status: Of the last response, where others redirected to it.
-        headers: Of the last response; names in lower case.
-        hub_headers: Of the responses that redirected to it, the earlier ones winning.
-        place: URL of the last response; signed, so for no message.
-        body: The bytes as they come; raises `Lost`.
-        refuse: Raises what the Hub's client makes of a status that is an error.
+        status: Status of the final response, after redirects.
+        headers: Headers of the final response; names in lower case.
+        hub_headers: Headers of the redirecting responses; earlier responses take precedence.
+        place: URL of the final response; it is signed, so it must not appear in messages.
+        body: The bytes as they arrive; raises `Lost`.
+        refuse: Raises the Hub client's error for an error status.
     """
 
     status: int
@@ -55,27 +55,28 @@ class Response:
 
 
 Ask = Callable[[str, int, int, bool], AbstractContextManager[Response]]
-"""Asks a URL for its bytes from `start` to `end` (exclusive), and follows redirects.
+"""Requests the bytes of a URL from `start` to `end` (exclusive), and follows redirects.
 
-The flag says that the URL is the Hub's own: with the user's token, which no other host may see.
+The flag is true for the Hub's own URL, which gets the user's token; no other host may see the token.
 """
 
 
 class RemoteFile:
     """One file of a commit; several threads may read it.
 
-    The Hub redirects to a storage host by a signed URL that expires. It is asked once for the URL, and again
-    when the storage says no, so that most requests cost one round trip and do not count against its limit.
+    The Hub redirects to a storage host through a signed URL that expires. The URL is kept and requested again
+    only when the storage host rejects it, so that most requests take one round trip and do not count against
+    the Hub's rate limit.
     """
 
     def __init__(self, spec: str, name: str, *, url: str, commit: str, ask: Ask) -> None:
-        """Ask for nothing yet.
+        """Set up the file; sends no request yet.
 
         Args:
-            spec: The model as the user named it, for messages.
-            name: The file's name, likewise.
-            url: The Hub's own URL of it, at the commit.
-            commit: The commit that the Hub has to answer for.
+            spec: The model as the user typed it, for messages.
+            name: The file's name, for messages.
+            url: The Hub's own URL of the file at the commit.
+            commit: The commit that the Hub's responses must report.
             ask: Sends a request.
         """
         self._spec, self._name, self._url, self._commit, self._ask = spec, name, url, commit, ask
@@ -85,34 +86,35 @@ class RemoteFile:
         self._size: int | None = None
 
     def first(self, count: int) -> tuple[bytes, int]:
-        """The first bytes, fewer if the file ends before, and the size of the whole file.
+        """Read the first `count` bytes, fewer if the file is shorter, and the size of the whole file.
 
         Raises:
-            HubError: As `fill`.
+            HubError: See `fill`.
         """
         buffer = bytearray(count)
         done = self._fill(0, memoryview(buffer), threading.Event())
         return bytes(buffer[:done]), self._size or 0
 
     def fill(self, start: int, view: memoryview, stopped: threading.Event) -> None:
-        """Fill a buffer with the bytes from `start` on, in as many requests as it takes.
+        """Fill a buffer with the bytes from `start` on, in as many requests as needed.
 
         Args:
-            start: First byte in the file.
-            view: Is filled.
-            stopped: Once it is set, the rest is not waited for.
+            start: Offset of the first byte in the file.
+            view: Buffer to fill.
+            stopped: Once set, reading stops early with an error.
 
         Raises:
-            HubError: The Hub refused, is out of reach after `ATTEMPTS`, or serves another file than before.
+            HubError: The Hub refused, is unreachable after `ATTEMPTS` attempts, or serves a changed file; or
+                `stopped` was set.
         """
         if self._fill(start, view, stopped) < len(view):
             raise self._changed("size", f"{start + len(view)} or more", str(self._size))
 
     def _fill(self, start: int, view: memoryview, stopped: threading.Event) -> int:
-        """Like `fill`, but where the file ends the rest is left, and the bytes filled are given."""
+        """Like `fill`, but stop at the end of the file; return the number of bytes filled."""
         done = failures = 0
         while done < self._wanted(start, len(view)):
-            before, reason, wait_s = done, "the answer had no bytes", 0.0
+            before, reason, wait_s = done, "the response was empty", 0.0
             with self._lock:
                 place = self._place
             try:
@@ -140,7 +142,7 @@ class RemoteFile:
         return count if self._size is None else max(0, min(count, self._size - start))
 
     def _refusal(self, answer: Response, place: str) -> str:
-        """Why to ask again; empty where there is no reason to."""
+        """Return the reason to retry; empty if there is none."""
         elsewhere = _origin(answer.place) != _origin(self._url)
         said = f"{urlsplit(answer.place).hostname} answered {answer.status}"
         if answer.status in _AGAIN:
@@ -148,14 +150,14 @@ class RemoteFile:
         if elsewhere and 400 <= answer.status < 500 and answer.status != 416:
             with self._lock:
                 if self._place == place:
-                    self._place = self._url  # the signature has expired: the Hub gives a new one
+                    self._place = self._url  # the signature has expired: ask the Hub for a new URL
             return said
         if answer.status != 416:
             answer.refuse()
         return ""
 
     def _admit(self, answer: Response, start: int, end: int) -> bool:
-        """Whether the body is the asked part of the very file that was asked for before."""
+        """Check that the body is the requested range of the same file; False past the end of the file."""
         if answer.status == 416 and (none := _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))):
             self._same("size", none[1])
             self._size = int(none[1])
@@ -182,7 +184,7 @@ class RemoteFile:
         return True
 
     def _same(self, what: str, value: str, *, of: str = "") -> None:
-        """Remember a property of the file, or compare it; every host has an ETag of its own."""
+        """Remember a property of the file, or compare it with the known value; each host has its own ETag."""
         value = value.removeprefix("W/")
         if value:
             with self._lock:
@@ -194,30 +196,30 @@ class RemoteFile:
         if failures >= ATTEMPTS:
             raise HubError(
                 f"{self._spec}: {self._name} could not be read in {ATTEMPTS} attempts: {reason}",
-                hint="try again later, or take --download, which goes on where it stopped",
+                hint="try again later, or use --download, which resumes where it stopped",
             )
         if asked_s > LONGEST_WAIT_S:
             raise HubError(
-                f"{self._spec}: {reason}, and asks to wait {asked_s:.0f} s",
-                hint="give the same command again then; `hf auth login` raises the limit",
+                f"{self._spec}: {reason} and asks to wait {asked_s:.0f} s",
+                hint="run the same command again after that time; `hf auth login` raises the rate limit",
             )
         stopped.wait(max(asked_s, FIRST_WAIT_S * 2 ** (failures - 1)))
         self._stop(stopped)
 
     def _stop(self, stopped: threading.Event) -> None:
         if stopped.is_set():
-            raise HubError(f"{self._spec}: {self._name} was not read to its end")
+            raise HubError(f"{self._spec}: reading {self._name} was stopped")
 
     def _not_a_part(self) -> HubError:
         return HubError(
-            f"{self._spec}: the Hub did not serve a part of {self._name} alone",
-            hint="download it with `hf download`, and name the folder",
+            f"{self._spec}: the Hub did not serve the requested byte range of {self._name}",
+            hint="download the model with `hf download`, and give that folder",
         )
 
     def _changed(self, what: str, before: str, now: str) -> HubError:
         return HubError(
             f"{self._spec}: {self._name} changed while it was read: its {what} was {before} and is {now}",
-            hint="give the same command again",
+            hint="run the same command again",
         )
 
 
@@ -227,7 +229,7 @@ def _origin(url: str) -> str:
 
 
 def _asked_wait_s(answer: Response) -> float:
-    """Seconds until a server wants to be asked again; 0 where it does not say."""
+    """Return the seconds that the server asks to wait before a retry; 0 if it does not say."""
     if answer.status == 429 and (limit := _RATE_LIMIT.search(answer.headers.get("ratelimit", ""))):
         return float(limit[1])
     text = answer.headers.get("retry-after", "").strip()

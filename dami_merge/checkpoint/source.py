@@ -1,4 +1,4 @@
-"""What a user may name as a model: a local folder, a Hub id, or a side of the bundled pair."""
+"""Open a model by its name: a local folder, a Hub id, or a side of the bundled pair."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from dami_merge.errors import InputRefused, Problem
 
 
 def open_source(spec: str) -> Checkpoint:
-    """Read what a model says of itself, wherever it lies.
+    """Describe a model from its headers and small files, wherever it is stored.
 
     Args:
-        spec: A folder, `org/name`, `org/name@revision`, or `bundled:tiny/instruct`. An existing folder wins
-            over a Hub id of the same spelling.
+        spec: A folder, `org/name`, `org/name@revision`, or `bundled:tiny/instruct`. An existing folder takes
+            precedence over a Hub id of the same name.
 
     Raises:
-        InputRefused: It is none of these, or its files are not fit.
-        HubError: It is a Hub id that cannot be read.
+        InputRefused: `spec` is not one of these, or its files are not a valid checkpoint.
+        HubError: `spec` is a Hub id that cannot be read.
     """
     if spec.startswith(BUNDLED_PREFIX):
         name = spec.removeprefix(BUNDLED_PREFIX)
@@ -28,15 +28,15 @@ def open_source(spec: str) -> Checkpoint:
 
     if HUB_ID.fullmatch(spec.partition("@")[0]) and not folder.exists():
         return open_repo(spec)
-    what = "is a file" if folder.is_file() else "is no folder and does not look like a Hub id"
+    what = "is a file" if folder.is_file() else "is neither an existing folder nor a Hub id"
     raise InputRefused([Problem("no-such-model", f"{spec} {what}", "give a model folder or org/name")])
 
 
 def open_both(instruct: str | Checkpoint, thinking: str | Checkpoint) -> tuple[Checkpoint, Checkpoint]:
-    """Open both sides of a pair, where they are not open yet; all that is wrong is reported together.
+    """Open both sides of a pair, unless already open, and report the problems of both together.
 
     Raises:
-        InputRefused: With the problems of both.
+        InputRefused: One side or both are refused; carries the problems of both.
         HubError: A Hub id cannot be read.
     """
     opened: list[Checkpoint] = []
@@ -52,11 +52,11 @@ def open_both(instruct: str | Checkpoint, thinking: str | Checkpoint) -> tuple[C
 
 
 def fetched(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint with its weights on this disk; downloads them if they are not.
+    """Return the same checkpoint with its weights on this disk, downloading missing weights.
 
     Raises:
         HubError: The download failed.
-        DiskFull: The Hub's cache has no room for it.
+        DiskFull: The disk of the Hub's cache cannot hold the weights.
     """
     if not checkpoint.remote:
         return checkpoint
@@ -69,7 +69,7 @@ def _as_path(spec: str) -> Path:
     try:
         folder = Path(spec).expanduser()
         folder.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such home folder, a NUL
-        message = f"{spec!r} cannot be a folder: {error}"
+    except (OSError, RuntimeError, ValueError) as error:  # name too long, unknown home folder, NUL byte
+        message = f"{spec!r} is not a valid path: {error}"
         raise InputRefused([Problem("no-such-model", message, "give a model folder or org/name")]) from error
     return folder

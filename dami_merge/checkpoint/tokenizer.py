@@ -1,7 +1,7 @@
-"""Do both sides speak the same tokens? Vocabulary, merges, added and special tokens, chat templates.
+"""Compare the tokenizers of both sides: vocabulary, merges, added and special tokens, chat templates.
 
-The embedding rows of both models are averaged, so row i must mean the same token in both.
-Parses tokenizer files as data; no tokenizer library is loaded.
+The embedding rows of both models are averaged, so row i must stand for the same token in both.
+Parses tokenizer files as data; loads no tokenizer library.
 """
 
 import json
@@ -16,7 +16,7 @@ _SPECIAL_SOURCES = ("special_tokens_map.json", "tokenizer_config.json")
 
 
 def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
-    """Every difference after which row i is not the same token, or a special token is another."""
+    """Find every difference that changes the token of an embedding row, or a special token."""
     problems = []
     if _both_have("tokenizer.json", instruct, thinking):
         if not _same_bytes("tokenizer.json", instruct, thinking):
@@ -37,16 +37,17 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
 
 
 def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
-    """Say so when the chat templates differ: they usually do, and the donor's is the one in use."""
+    """Return a note if the chat templates differ: they usually do, and the donor's is used."""
     if chat_template(instruct) == chat_template(thinking):
         return None
     return "the chat templates differ: each checkpoint takes its donor's"
 
 
 def chat_template(checkpoint: Checkpoint) -> str | None:
-    """The template in use: the file of its own before the field of tokenizer_config.json; None without any.
+    """Return the chat template; None if there is none.
 
-    Several named templates of one field are shown as JSON.
+    chat_template.jinja takes precedence over the field of tokenizer_config.json. A field with several named
+    templates is returned as JSON.
     """
     path = checkpoint.root / "chat_template.jinja"
     if path.is_file():
@@ -60,7 +61,7 @@ def chat_template(checkpoint: Checkpoint) -> str | None:
 
 
 def _waivable(code: str, message: str, field: str) -> Problem:
-    return Problem(code, message, f"if both mean the same tokens: --allow-config {field}", field)
+    return Problem(code, message, f"if both define the same tokens, pass --allow-config {field}", field)
 
 
 def _compare_files(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
@@ -90,9 +91,9 @@ def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]
         problems.append(
             _waivable(
                 "vocabulary",
-                f"{len(moved)} tokens differ: {token!r} is {left.get(token, 'absent')} in instruct"
+                f"{len(moved)} token id(s) differ: {token!r} is {left.get(token, 'absent')} in instruct"
                 f" and {right.get(token, 'absent')} in thinking"
-                f" ({len(left)} tokens against {len(right)})",
+                f" ({len(left)} and {len(right)} tokens in total)",
                 "tokenizer.vocabulary",
             )
         )
@@ -128,7 +129,7 @@ def _vocabulary(tokenizer: Mapping[str, object]) -> dict[str, int]:
     vocab = _model(tokenizer).get("vocab")
     if isinstance(vocab, dict):
         return vocab
-    if isinstance(vocab, list):  # Unigram: pairs of piece and score
+    if isinstance(vocab, list):  # Unigram: list of [piece, score]
         return {_piece(entry): number for number, entry in enumerate(vocab)}
     return {}
 
@@ -150,7 +151,7 @@ def _added(tokenizer: Mapping[str, object]) -> dict[int, object]:
 
 
 def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
-    """Role to content, such as `eos_token` to `<|im_end|>`; tokenizer_config.json has the last word."""
+    """Map role to content, such as `eos_token` to `<|im_end|>`; tokenizer_config.json takes precedence."""
     roles: dict[str, str] = {}
     for name in _SPECIAL_SOURCES:
         if not (checkpoint.root / name).is_file():

@@ -1,6 +1,6 @@
-"""A pair of checkpoints, loaded by transformers into one model that can take any λ.
+"""Load a pair of checkpoints with transformers into one model that can be set to any λ.
 
-Knows what transformers may do to weights on the way (fuse, rename, convert), and nothing of the arithmetic.
+Handles what transformers may do to weights while loading (fuse, rename, convert); contains no arithmetic.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,36 +34,39 @@ def load_live(
     offload: bool = False,
     allow: Collection[str] = (),
 ) -> "tuple[PreTrainedModel, LiveModel]":
-    """Load a pair with transformers (the extra `live`) into one model that can take any λ.
+    """Load a pair with transformers (the extra `live`) into one model that can be set to any λ.
 
-    Both endpoints pass the checks of `dami-merge grid`, and go through the same loader as the model, so that
-    what transformers fuses or renames while it loads is fused and renamed in all three.
+    Both endpoints pass the checks of `dami-merge grid` and go through the same loader as the model, so that
+    transformers fuses and renames tensors alike in all three.
 
     Args:
         instruct: Folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint.
-        thinking: Same; the model takes its config and generation config.
+        thinking: Same; the model uses its config and generation config.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        dtype: `bfloat16`, `float16`, `float32` or `float64` for the model; None keeps what is stored.
+        dtype: `bfloat16`, `float16`, `float32` or `float64` for the model; None keeps the stored dtypes.
         offload: Keep the endpoints in host memory.
-        allow: Fields of config or tokenizer whose difference you vouch for, as `--allow-config`.
+        allow: Fields of config or tokenizer whose difference you waive, as with `--allow-config`.
 
     Returns:
-        The model in evaluation mode, at λ = 1, and what changes its λ. With `dtype=None` its bits are those
-        of the grid's checkpoint, loaded; with a dtype, each exact value rounded once to its parameter's.
+        The model in evaluation mode, at λ = 1, and the `LiveModel` that changes its λ. With `dtype=None` the
+        bits are those of the grid's checkpoint after loading; with a dtype, each exact value is rounded once
+        to the parameter's dtype.
 
     Raises:
-        InputRefused: The pair does not fit, is no text model that transformers knows, or without `dtype` the
-            loader would change a stored dtype.
-        UsageError: `dtype` is none of the four.
-        DeviceUnfit: `device` is not there, or rounds differently.
+        InputRefused: The pair must not be interpolated or is not a text model supported by transformers, or
+            without `dtype` the loader would change a stored dtype.
+        UsageError: `dtype` is not one of the four.
+        DeviceUnfit: `device` is missing, or rounds differently from the CPU.
         HubError: A Hub id cannot be read.
         DamiMergeError: transformers is not installed.
 
-    Peak memory: three models on the device, and one on the host while it loads; with `offload` one on the
+    Peak memory: three models on the device, and one on the host while loading; with `offload`, one on the
     device and three on the host.
     """
     if dtype is not None and dtype not in NAMED_FLOATS:
-        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(NAMED_FLOATS))
+        raise UsageError(
+            f"{dtype!r} is not a dtype for weights", hint=f"use one of {', '.join(NAMED_FLOATS)}"
+        )
     _transformers()
     place = choose_device(device)
     prove(place, fastest(place, output_bytes=0).interpolate)
@@ -81,23 +84,25 @@ def load_live(
 
 
 def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None = None) -> "PreTrainedModel":
-    """Load one checkpoint with transformers, whole and in memory of its own.
+    """Load one checkpoint with transformers, complete and in its own memory.
 
     Args:
-        side: Its weights lie on this disk.
+        side: The checkpoint; its weights must be on this disk.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        dtype: As of `load_live`; None keeps what is stored.
+        dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps the stored dtypes.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        DamiMergeError: As `load_live` does.
+        DamiMergeError: See `load_live`.
 
-    Peak memory: one model, and one more on the host while it loads.
+    Peak memory: one model, and one more on the host while loading.
     """
     if dtype is not None and dtype not in NAMED_FLOATS:
-        raise UsageError(f"{dtype!r} is not a dtype for weights", hint=", ".join(NAMED_FLOATS))
+        raise UsageError(
+            f"{dtype!r} is not a dtype for weights", hint=f"use one of {', '.join(NAMED_FLOATS)}"
+        )
     place = choose_device(device)
     _transformers()
     with _no_progress_bars():
@@ -116,7 +121,7 @@ def _transformers() -> Any:
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """A library does not draw on its caller's terminal."""
+    """Turn off transformers' progress bars, so that the library writes nothing to the caller's terminal."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -125,41 +130,43 @@ def _no_progress_bars() -> Iterator[None]:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # likewise
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
 
 
 def _loaded(side: Checkpoint, dtype: torch.dtype | str, device: torch.device) -> Any:
-    """A model of transformers, whole: a weight that the checkpoint lacks would be random."""
+    """Load a model and refuse missing weights, which transformers would initialise at random."""
     loader = _transformers().AutoModelForCausalLM
     try:
         model, info = loader.from_pretrained(
             side.root, dtype=dtype, output_loading_info=True, trust_remote_code=False, local_files_only=True
         )
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]  # the rest is advice for another loader
-        hint = "load model and endpoints yourself, and give their state dicts to LiveModel"
+        reason = str(error).partition("\n")[0]  # the other lines are advice for other loaders
+        hint = "load the model and both endpoints yourself, and pass their state dicts to LiveModel"
         problem = Problem("not-loadable", f"transformers cannot load {side.spec}: {reason}", hint)
         raise InputRefused([problem]) from error
     lacking = sorted(info["missing_keys"])
     if lacking:
-        message = f"{side.spec}: {lacking[0]!r} is not in the checkpoint ({len(lacking)} tensors)"
+        message = (
+            f"{side.spec}: {lacking[0]!r} is missing from the checkpoint ({len(lacking)} missing in total)"
+        )
         raise InputRefused(
             [Problem("missing-weight", message, "transformers would fill it with random numbers")]
         )
     if device.type == "cpu":
-        # safetensors maps the file: to change it would change the weights, to shorten it kill the process
+        # safetensors maps the file: a change would alter the weights, a truncation would kill the process
         return deepcopy(model)
     return model.to(device)
 
 
 def _lossless(side: Checkpoint) -> torch.dtype:
-    """The narrowest dtype that holds every stored float."""
+    """Return the narrowest dtype that holds every stored float exactly."""
     stored = {FLOAT_DTYPES[info.dtype] for _, info in side.tensors().values() if info.dtype in FLOAT_DTYPES}
     return reduce(torch.promote_types, stored or {torch.float32})
 
 
 def _refuse_conversions(sides: Sequence[Checkpoint], ends: Sequence[Mapping[str, Tensor]]) -> None:
-    """A dtype that the loader changes is a rounding before, or after, the one of the grid."""
+    """Refuse dtypes that the loader changed, which would add a rounding to the one of the grid."""
     problems = []
     for side, end in zip(sides, ends, strict=True):
         stored = {name: FLOAT_DTYPES.get(info.dtype) for name, (_, info) in side.tensors().items()}
@@ -173,7 +180,7 @@ def _refuse_conversions(sides: Sequence[Checkpoint], ends: Sequence[Mapping[str,
         if renamed and renamed != rest:
             changed.append(f"renamed tensors from {_texts(rest)} to {_texts(renamed)}")
         problems += [
-            Problem("converted", f"{side.spec}: transformers changes {what}", "name a dtype for the model")
+            Problem("converted", f"{side.spec}: transformers converts {what}", "pass a dtype for the model")
             for what in changed
         ]
     if problems:

@@ -1,8 +1,8 @@
-"""A model's own parameters, written for any λ in place, from two endpoints that stay in memory.
+"""Write a model's parameters for any λ in place, from two endpoints that stay in memory.
 
-Always from the endpoints and never from the last λ, with the arithmetic of `dami-merge grid`: the same bits.
-Storages stay where they are, so that CUDA graphs and compiled code stay valid; KV and prefix caches do not.
-Knows no architecture and no library of models: names and tensors come in as mappings.
+Every λ is computed from the endpoints, never from the previous λ, with the arithmetic of `dami-merge grid`:
+the bits are the same. Storages do not move, so that CUDA graphs and compiled code stay valid; KV and prefix
+caches become invalid. Knows no architecture and no model library: names and tensors are passed as mappings.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,17 +21,17 @@ from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
 from dami_merge.tensors.threads import cpu_workers
 
 SLICE_ELEMENTS = 1 << 24
-"""Elements that are computed in one step: bounds the scratch memory, and is plenty to keep a GPU busy."""
+"""Elements computed in one step: bounds the scratch memory, and is enough to keep a GPU busy."""
 
 _USES = 16
-"""How often a λ is set, at a guess: what starting a compiler is weighed against."""
+"""Guess of how often λ is set, to decide whether starting a compiler is worthwhile."""
 
 _FLOATS = frozenset(FLOAT_DTYPES.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Weight:
-    """One storage to write: its flat view, and both endpoints flat in the same order, each of shape [n]."""
+    """One storage to write: flat views of the target and both endpoints in the same order, of shape [n]."""
 
     name: str
     target: Tensor
@@ -43,7 +43,7 @@ class _Weight:
             self.target.copy_(self.instruct)
             return
         left = self.thinking if lam == 1 else self.instruct
-        right = self.instruct if lam == 0 else self.thinking  # an end needs no byte of the other
+        right = self.instruct if lam == 0 else self.thinking  # an endpoint needs no byte of the other
         for part in _slices(self.target):
             out = self.target[part]
             here = left[part].to(out.device, non_blocking=True)
@@ -51,18 +51,18 @@ class _Weight:
             interpolate(here, there, (lam,), out.unsqueeze(0))
 
     def problem(self, *, allow_nonfinite: bool) -> Problem | None:
-        """What the values themselves forbid."""
+        """Return the reason why the values must not be interpolated, or None."""
         if not self.target.is_floating_point():
             if torch.equal(self.instruct, self.thinking):
                 return None
             return Problem(
                 "integer-differs",
-                f"the {self.target.dtype} tensor {self.name!r} is not equal in both models",
-                "integers are not weights: interpolate models that share them",
+                f"the {self.target.dtype} tensor {self.name!r} differs between the two models",
+                "only float tensors can be interpolated: use models whose integer tensors are equal",
             )
         for side, values in (("instruct", self.instruct), ("thinking", self.thinking)):
             if not allow_nonfinite and not _finite(values):
-                hint = "the checkpoint is damaged; allow_nonfinite interpolates it all the same"
+                hint = "the checkpoint is damaged; pass allow_nonfinite=True to interpolate it anyway"
                 return Problem("nonfinite", f"{self.name!r} holds NaN or Inf in {side}", hint)
         return None
 
@@ -70,7 +70,7 @@ class _Weight:
 class LiveModel:
     """The parameters of one model, at any λ between two endpoints.
 
-    Not for two threads at once, and not while the model computes. Drop KV and prefix caches after a change.
+    Not thread-safe. Do not set λ while the model computes, and drop KV and prefix caches after a change.
 
     Example:
         >>> parameter = torch.zeros(2)
@@ -89,23 +89,26 @@ class LiveModel:
         allow_nonfinite: bool = False,
         kernel: Kernel | None = None,
     ) -> None:
-        """Check everything and take hold of the endpoints; the parameters are not written yet.
+        """Check all tensors and keep the endpoints; the parameters are not written yet.
 
         Args:
-            parameters: What is written, such as `model.state_dict()`: parameters and persistent buffers, of
+            parameters: Tensors to write, such as `model.state_dict()`: parameters and persistent buffers, of
                 any strided dtype and shape. Two names of one storage (tied weights) are written once.
-            instruct: λ = 0, by the same names; of tied names one is enough. Float tensors may have other
-                float dtypes: the exact value is rounded once to the parameter's. Must not be changed later.
-            thinking: λ = 1, likewise.
-            offload: Keep the endpoints in host memory, pinned where the model is on a CUDA device.
-            allow_nonfinite: Take endpoints that hold NaN or Inf.
-            kernel: A form of the arithmetic; None takes the fastest for each device. The bits are the same.
+            instruct: Tensors at λ = 0, under the same names; one of several tied names is enough. Float
+                tensors may have other float dtypes: the exact value is rounded once to the parameter's dtype.
+                Must not be modified later.
+            thinking: Tensors at λ = 1, under the same conditions as `instruct`.
+            offload: Keep the endpoints in host memory, pinned if the model is on a CUDA device.
+            allow_nonfinite: Accept endpoints that contain NaN or Inf.
+            kernel: Implementation of the arithmetic; None uses the fastest for each device. The bits are the
+                same.
 
         Raises:
-            InputRefused: With all differences in names, shapes and dtypes, or with all values that forbid it.
+            InputRefused: Carries all differences in names, shapes and dtypes; if there are none, all tensors
+                whose values forbid an interpolation.
 
-        Peak memory: what lies on the parameters' device already is not copied; what does not is moved there
-        (with `offload`, to the host).
+        Peak memory: endpoints that are already on the parameters' device are not copied; others are moved
+        there (with `offload`, to the host).
         """
         groups = tied(parameters)
         problems = _name_problems(groups, instruct, thinking)
@@ -130,24 +133,24 @@ class LiveModel:
 
     @property
     def lam(self) -> Fraction | None:
-        """The λ of the parameters; None before the first `set_lambda`, and after one that did not end."""
+        """The λ of the parameters; None before the first `set_lambda`, and after an interrupted one."""
         return self._lam
 
     def set_lambda(self, lam: str | float | Fraction) -> Fraction:
         """Write Θ(λ) = λ·thinking + (1-λ)·instruct into the parameters.
 
         Args:
-            lam: As on the command line: `"3/10"`, 0.3, a Fraction.
+            lam: λ as `parse_lambda` takes it: `"3/10"`, 0.3, a Fraction.
 
         Returns:
-            The λ that was read, exactly.
+            The parsed λ, exactly.
 
         Raises:
-            LambdaError: It is not in [0, 1], or finer than 1/4096; nothing is written.
+            LambdaError: `lam` is not in [0, 1], or finer than 1/4096; nothing is written.
 
-        Peak memory: about 3 MiB on a CPU, nothing with Triton; elsewhere 2^24 elements three to four times in
+        Peak memory: about 3 MiB on a CPU, nothing with Triton; elsewhere three to four times 2^24 elements in
         float32 (0.3 GB), or in float64 for wider weights. On a GPU it may return before the work is done;
-        what is put on the same stream afterwards sees the new weights.
+        work queued on the same stream afterwards sees the new weights.
         """
         exact = parse_lambda(lam)
         self._lam = None
@@ -161,7 +164,7 @@ class LiveModel:
 
 
 def _write_all(weights: list[_Weight], kernels: Mapping[torch.device, Kernel], lam: Fraction) -> None:
-    """One by one, or on all cores at once where a form of the arithmetic uses only one."""
+    """Write the weights one by one, or on all cores in parallel if their kernel uses only one core."""
 
     def write(weight: _Weight) -> None:
         weight.write(lam, kernels[weight.target.device].interpolate)
@@ -179,7 +182,7 @@ def _write_all(weights: list[_Weight], kernels: Mapping[torch.device, Kernel], l
 def _together(
     weights: list[_Weight], kernels: Mapping[torch.device, Kernel]
 ) -> tuple[list[ManyWeights], list[_Weight]]:
-    """What one launch can write for each device and dtype, and what remains."""
+    """Group the weights that one launch can write, by device and dtype; return the groups and the rest."""
     groups: dict[object, list[_Weight]] = {}
     singly = []
     for weight in weights:
@@ -191,13 +194,13 @@ def _together(
     at_once = []
     for group in groups.values():
         many = kernels[group[0].target.device].many
-        assert many is not None, "only such weights were grouped"  # noqa: S101
+        assert many is not None, "grouped weights have a kernel for many tensors"  # noqa: S101
         at_once.append(many.of([(each.instruct, each.thinking, each.target) for each in group]))
     return at_once, singly
 
 
 def tied(parameters: Mapping[str, Tensor]) -> list[list[str]]:
-    """Names in groups, each of one place in memory read in one way."""
+    """Group the names of tensors that share the same memory and layout."""
     groups: dict[object, list[str]] = {}
     for name, tensor in parameters.items():
         groups.setdefault(_place(tensor) if tensor.numel() else name, []).append(name)
@@ -220,11 +223,11 @@ def _name_problems(
     problems = []
     for side, tensors, other in (("instruct", instruct, thinking), ("thinking", thinking, instruct)):
         problems += [
-            Problem("key-set", f"{name!r} is in {side}, and not in the model")
+            Problem("key-set", f"{name!r} is in {side} but not in the model")
             for name in sorted(tensors.keys() - known)
         ]
         problems += [
-            Problem("key-set", f"{' = '.join(map(repr, names))} is in the model, and not in {side}")
+            Problem("key-set", f"{' = '.join(map(repr, names))} is in the model but not in {side}")
             for names in groups
             if not any(name in tensors for name in names)
         ]
@@ -244,11 +247,11 @@ def _form_problems(
     instruct: Mapping[str, Tensor],
     thinking: Mapping[str, Tensor],
 ) -> Iterator[Problem]:
-    """Shapes, dtypes and layouts of one storage's names, and tied names that would lose one side's values."""
+    """Check shapes, dtypes and layouts of one storage's names, and that tied names have equal values."""
     target = parameters[names[0]]
     if target.is_meta or not _dense(target):
-        what = "has no memory (meta device)" if target.is_meta else "has gaps or repeats in memory"
-        yield Problem("layout", f"{names[0]!r} {what}", "load the whole model; give contiguous parameters")
+        what = "has no data (meta device)" if target.is_meta else "has gaps or overlaps in memory"
+        yield Problem("layout", f"{names[0]!r} {what}", "load the whole model, with contiguous parameters")
     for side, tensors in (("instruct", instruct), ("thinking", thinking)):
         held = [(name, tensors[name]) for name in names if name in tensors]
         for name, tensor in held:
@@ -259,10 +262,10 @@ def _form_problems(
                 yield Problem(
                     "dtype",
                     f"{name!r} is {tensor.dtype} in {side} and {target.dtype} in the model",
-                    "only bfloat16, float16, float32 and float64 are interpolated; others must agree",
+                    "only bfloat16, float16, float32 and float64 can be mixed; other dtypes must be equal",
                 )
             elif tensor.is_meta:
-                yield Problem("layout", f"{name!r} has no memory in {side} (meta device)", "load it whole")
+                yield Problem("layout", f"{name!r} has no data in {side} (meta device)", "load all weights")
             elif not _same(tensor, held[0][1]):
                 yield Problem("tied", f"the model ties {held[0][0]!r} and {name!r}, which differ in {side}")
 
@@ -280,13 +283,13 @@ def _compatible(endpoint: torch.dtype, target: torch.dtype) -> bool:
 
 
 def _order(tensor: Tensor) -> list[int]:
-    """Its dimensions as they follow each other in memory, the slowest first."""
+    """Return the dimensions in memory order, slowest first."""
     dimensions = range(tensor.ndim)
     return sorted(dimensions, key=tensor.stride, reverse=True) if tensor.numel() else list(dimensions)
 
 
 def _dense(tensor: Tensor) -> bool:
-    """Whether it fills a piece of memory, in any order of its dimensions."""
+    """Return whether the tensor fills a block of memory without gaps, in any order of its dimensions."""
     return tensor.permute(_order(tensor)).is_contiguous()
 
 
@@ -309,7 +312,7 @@ def _weight(
 
 
 def _resident(flat: Tensor, device: torch.device, taken: Collection[object], *, offload: bool) -> Tensor:
-    """An endpoint where it will stay; a copy where the model would write into it."""
+    """Move an endpoint to where it will stay; copy it if the model would overwrite it."""
     resident = flat.to("cpu" if offload else device)
     if offload and device.type == "cuda":
         return resident.pin_memory()

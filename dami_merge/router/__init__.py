@@ -1,1 +1,1 @@
-"""Which checkpoint answers a query; importing it costs milliseconds and no torch."""
+"""Choose the checkpoint that answers a query; imports in milliseconds and without torch."""

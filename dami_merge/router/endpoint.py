@@ -1,4 +1,4 @@
-"""Where the model of a λ is served, and under which name: templates, filled in. Knows nothing of HTTP."""
+"""Where the model of a λ is served, and under which name: fills in templates. Knows nothing about HTTP."""
 
 import string
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Endpoint:
 
 
 class Endpoints:
-    """From λ to an endpoint.
+    """Maps λ to an endpoint.
 
     Example:
         >>> Endpoints("http://localhost:8000/v1", "qwen-{lambda}").of(Fraction(3, 10))
@@ -33,40 +33,45 @@ class Endpoints:
         """Check the templates.
 
         Args:
-            base_url: Such as `http://localhost:8000/v1`; may hold fields.
-            model: Likewise; empty is `{model}` with a grid. Fields are `{lambda}` (`0.30`) and `{name}`
-                (`lambda-0.30`), and with a grid `{model}` (its served model name) and `{path}` (the
-                checkpoint's absolute folder).
-            grid: Folder of grid.json; a λ that it lacks is then refused.
+            base_url: Template of the server's URL, such as `http://localhost:8000/v1`.
+            model: Template of the model name; empty means `{model}`, which needs a grid. The fields of both
+                templates are `{lambda}` (`0.30`) and `{name}` (`lambda-0.30`), and with a grid also `{model}`
+                (the served model name) and `{path}` (the checkpoint's absolute folder).
+            grid: Folder of grid.json; a λ that is not in the grid is then refused.
 
         Raises:
-            UsageError: The URL or a field is none, or every λ would be asked of the same model.
-            GridUnreadable: There is no readable grid.json.
+            UsageError: The URL is invalid, a template has an unknown field, no model is given, or every λ
+                would use the same model.
+            GridUnreadable: grid.json is missing, unreadable or malformed.
         """
         self._folder = grid
         self._grid: Grid | None = None if grid is None else read_grid(grid)
         if not model and grid is None:
-            raise UsageError("a server has several models", hint="name the model of a λ, or give the grid")
+            raise UsageError(
+                "the model name is missing", hint="give a template such as qwen-{lambda}, or the grid"
+            )
         self._base_url = base_url
         self._model = model or "{model}"
         if not base_url.startswith(("http://", "https://")):
-            raise UsageError(f"{base_url!r} is no URL of a server", hint="such as http://localhost:8000/v1")
+            raise UsageError(
+                f"{base_url!r} is not an HTTP URL", hint="give one such as http://localhost:8000/v1"
+            )
         known = {*_OF_ANY_LAMBDA, *(_OF_A_GRID if grid is not None else ())}
         used = _fields(self._base_url) | _fields(self._model)
         if used - known:
             shown = ", ".join(f"{{{name}}}" for name in sorted(known))
-            raise UsageError(f"{{{min(used - known)}}} is no field here", hint=f"there are {shown}")
+            raise UsageError(f"{{{min(used - known)}}} is not a known template field", hint=f"use {shown}")
         if not used:
             raise UsageError(
-                f"every λ would be asked of the same model {model!r} at {base_url}",
-                hint="put {lambda} or {name} into the model's name or into the URL",
+                f"every λ would use the same model {model!r} at {base_url}",
+                hint="put {lambda} or {name} into the model name or the URL",
             )
 
     def of(self, lam: Fraction) -> Endpoint:
-        """The endpoint of a λ.
+        """Return the endpoint of a λ.
 
         Raises:
-            LambdaError: The grid has no such λ.
+            LambdaError: The λ is not in the grid.
         """
         values = {"lambda": label(lam), "name": folder_name(lam)}
         if self._grid is not None and self._folder is not None:
@@ -76,7 +81,7 @@ class Endpoints:
         return Endpoint(self._base_url.format_map(values), self._model.format_map(values))
 
     def describe(self) -> dict[str, str]:
-        """Model names as a template, and the weights of the grid by digest; no address, and no folder."""
+        """Return the template of the model name and the digest of the grid's weights; no URL, no folder."""
         described = {"backend": "openai", "model": self._model}
         if self._grid is not None:
             described["weights"] = weights_digest(self._grid)
@@ -87,5 +92,5 @@ def _fields(template: str) -> set[str]:
     try:
         return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
     except ValueError as error:
-        hint = "write {lambda}; a brace of its own is {{ or }}"
-        raise UsageError(f"{template!r} is not a template: {error}", hint=hint) from error
+        hint = "write a field as {lambda}, and a literal brace as {{ or }}"
+        raise UsageError(f"{template!r} is not a valid template: {error}", hint=hint) from error

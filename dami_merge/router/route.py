@@ -1,7 +1,8 @@
-"""From a query, or a λ, to the nearest available checkpoint of a grid, with the reason.
+"""Map a query or a λ to the nearest available checkpoint of a grid, with the reason.
 
-The router decides; it does not proxy. Standard library and the manifest only: no torch, no network, no model.
-An estimator that fails never lowers the λ: the fallback is a stated one, by default the strongest available.
+The router decides; it does not proxy. It needs only the standard library and the manifest: no torch, network
+or model. A failing estimator never silently lowers λ: a declared fallback is used, by default the largest
+available λ.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,23 +18,23 @@ from dami_merge.lambdas import exact, label, nearest, parse_lambda, require_avai
 
 LambdaLike = str | float | Fraction
 Query = str | Sequence[Mapping[str, object]]
-"""A prompt, or OpenAI `messages`; handed to the estimator as it came."""
+"""A prompt or OpenAI `messages`; passed to the estimator unchanged."""
 
 Estimator = Callable[[Query], LambdaLike]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One decision.
+    """One routing decision.
 
     Attributes:
         model: Served model name of the chosen checkpoint.
-        path: Its folder.
-        lam: Its λ, exactly.
-        wanted: The λ that was asked for; None if the estimator failed.
+        path: Folder of the chosen checkpoint.
+        lam: Exact λ of the chosen checkpoint.
+        wanted: The requested λ; None if the estimator failed.
         source: `override` for a λ given by the caller, `estimator`, or `fallback`.
         reason: One sentence for a log.
-        error: What went wrong in the estimator; empty otherwise.
+        error: The estimator's error; empty if it succeeded or was not called.
     """
 
     model: str
@@ -46,7 +47,7 @@ class Route:
 
 
 class Router:
-    """Picks the nearest checkpoint of one grid. Immutable, so it may be shared between threads.
+    """Picks the nearest checkpoint of one grid. Immutable, so it can be shared between threads.
 
     Example:
         >>> router = Router.from_grid("grid", estimator=lambda query: 0.37)  # doctest: +SKIP
@@ -62,7 +63,7 @@ class Router:
         estimator: Estimator | None = None,
         fallback: LambdaLike | None = None,
     ) -> None:
-        """See `from_grid`, which reads the manifest."""
+        """Build a router from a manifest that is already read; see `from_grid`."""
         self._members = MappingProxyType({member.lam: member for member in grid.checkpoints})
         self._root = root
         self._estimator = estimator
@@ -76,16 +77,16 @@ class Router:
         estimator: Estimator | None = None,
         fallback: LambdaLike | None = None,
     ) -> "Router":
-        """Open a grid that `dami-merge grid` built; reads grid.json only.
+        """Open a grid built by `dami-merge grid`; reads grid.json only.
 
         Args:
             folder: The grid's folder.
-            estimator: From a query to λ; called by `route`.
-            fallback: The λ to take when the estimator fails; None is the largest that is available.
+            estimator: Maps a query to λ; called by `route`.
+            fallback: The λ to use when the estimator fails; None means the largest available λ.
 
         Raises:
-            GridUnreadable: There is no readable grid.json.
-            LambdaError: `fallback` is not a λ.
+            GridUnreadable: grid.json is missing, unreadable or malformed.
+            LambdaError: `fallback` is not a valid λ.
         """
         root = Path(folder)
         return cls(read_grid(root), root, estimator=estimator, fallback=fallback)
@@ -96,42 +97,42 @@ class Router:
         return tuple(sorted(self._members))
 
     def nearest(self, lam: LambdaLike, *, available: Collection[LambdaLike] | None = None) -> Route:
-        """The checkpoint nearest to a λ; of two equally near, the smaller λ.
+        """Return the checkpoint nearest to a λ; of two equally near, the one with the smaller λ.
 
         Args:
-            lam: In [0, 1]. A float is read as the shortest decimal that denotes it, so that 0.35 lies
-                exactly between 0.3 and 0.4.
-            available: The λ that are served now; None is the whole grid.
+            lam: λ in [0, 1]. A float is read as the shortest decimal that round-trips to it, so that 0.35
+                lies exactly between 0.3 and 0.4.
+            available: The λ that are being served; None means the whole grid.
 
         Raises:
-            LambdaError: `lam` is not a λ, or `available` is empty or names one that is not in the grid.
+            LambdaError: `lam` is not a valid λ, or `available` is empty or names a λ that is not in the grid.
         """
         wanted = exact(lam)
         return self._route(wanted, wanted, self._available(available), "override")
 
     def route(self, query: Query, *, available: Collection[LambdaLike] | None = None) -> Route:
-        """Ask the estimator for λ(q) and take the nearest checkpoint.
+        """Call the estimator for λ(q) and choose the nearest checkpoint.
 
-        An estimator that raises, or gives NaN or anything else that is not in [0, 1], leads to the fallback,
-        and the result says so.
+        If the estimator raises, or returns NaN or anything else outside [0, 1], the fallback is used and the
+        result says so.
 
         Args:
             query: A prompt or OpenAI `messages`.
-            available: The λ that are served now; None is the whole grid.
+            available: The λ that are being served; None means the whole grid.
 
         Raises:
-            EstimatorError: The router was made without an estimator.
+            EstimatorError: The router has no estimator.
             LambdaError: `available` is empty or names a λ that is not in the grid.
         """
         if self._estimator is None:
             raise EstimatorError(
                 "this router has no estimator",
-                hint="Router.from_grid(…, estimator=…) or .nearest(λ)",
+                hint="pass one to Router.from_grid(…, estimator=…), or call .nearest(λ)",
             )
         served = self._available(available)
         try:
             wanted = exact(self._estimator(query))
-        except Exception as error:  # noqa: BLE001 - an estimator is foreign code; a query must be answered
+        except Exception as error:  # noqa: BLE001 - the estimator is user code; a query must still be answered
             target = max(served) if self._fallback is None else self._fallback
             text = f"{type(error).__name__}: {error}"
             return self._route(target, None, served, "fallback", text)
@@ -154,7 +155,7 @@ class Router:
     ) -> Route:
         chosen = nearest(target, served)
         member = self._members[chosen]
-        asked = f"λ = {float(target):.4g} is wanted" if wanted is not None else "the estimator failed"
+        asked = f"λ = {float(target):.4g} requested" if wanted is not None else "the estimator failed"
         return Route(
             model=member.served_model_name,
             path=self._root / member.path,

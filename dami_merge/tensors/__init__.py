@@ -1,1 +1,1 @@
-"""Arithmetic on blocks of tensors, reading and writing their bytes. Knows nothing of pairs, grids or JSON."""
+"""Arithmetic on tensor blocks; reading and writing their bytes. Knows nothing about pairs, grids or JSON."""

@@ -1,7 +1,7 @@
 """`interpolate` and `compare` compiled by numba for bfloat16 on a CPU: the same bits, a quarter of the time.
 
-One pass: a chunk of both inputs is widened once, stays in the core's first cache, and every λ is made of it.
-Only `tensors.kernels` imports this module, and only where numba is installed (the extra `fast`).
+One pass: each chunk of both inputs is widened once, stays in the core's L1 cache, and yields every λ.
+Only `tensors.kernels` imports this module, and only if numba is installed (the extra `fast`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,20 +19,20 @@ from dami_merge.tensors.similarity import CHUNK_ELEMENTS, Sums
 from dami_merge.tensors.similarity import compare as compare_torch
 
 _CHUNK = 2048
-"""Elements that are widened at once: 8 KiB for each of three vectors."""
+"""Elements widened at once: 8 KiB for each of three vectors."""
 
 _LANES = 64
-"""Running sums side by side: no addition waits for the one before, and their order is the same everywhere."""
+"""Parallel running sums: no addition waits for the previous one, and the order is the same on every CPU."""
 
 Bits16 = NDArray[np.uint16]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _compiled(function: Function) -> Function:
-    """Compiled at the first call and kept on the disk, or compiled each time where nothing may be kept."""
+    """Compile at the first call, and cache the result on disk if a cache folder is writable."""
     try:
         return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # no folder that can be written: numba has nowhere to keep it
+    except RuntimeError:  # numba found no writable cache folder
         return cast("Function", numba.njit(nogil=True, error_model="numpy")(function))
 
 
@@ -43,7 +43,7 @@ def compiled_interpolate(
     out: Tensor,
     nonfinite: Tensor | None = None,
 ) -> None:
-    """`tensors.interpolate.interpolate`; what is not bfloat16 throughout and on a CPU goes there.
+    """Like `tensors.interpolate.interpolate`, the fallback for all but bfloat16 with unit stride on a CPU.
 
     Peak memory: 24 KiB.
     """
@@ -60,11 +60,11 @@ def compiled_interpolate(
     flat = rows.as_strided(((len(inner) - 1) * stride + size,), (1,))
     if _blend(_bits(instruct), _bits(thinking), weights, _bits(flat), stride):
         return
-    interpolate(instruct, thinking, lambdas, out, nonfinite)  # so that a NaN is torch's NaN
+    interpolate(instruct, thinking, lambdas, out, nonfinite)  # so that every NaN has torch's bits
 
 
 def compiled_compare(instruct: Tensor, thinking: Tensor) -> Sums:
-    """`tensors.similarity.compare`; what is not bfloat16 on both sides and on a CPU goes there."""
+    """Like `tensors.similarity.compare`, the fallback for all but contiguous bfloat16 on a CPU."""
     sides = (instruct, thinking)
     if any(
         side.dtype != torch.bfloat16 or side.device.type != "cpu" or not side.is_contiguous()
@@ -92,7 +92,7 @@ def _bits(tensor: Tensor) -> Bits16:
 def _blend(
     instruct: Bits16, thinking: Bits16, weights: NDArray[np.float32], out: Bits16, stride: int
 ) -> bool:
-    """One row of `out` for each row `(q-p, p, q)` of `weights`; says whether all inputs are finite."""
+    """Write a row of `out` for each row `(q-p, p, q)` of `weights`; return whether all inputs are finite."""
     left_bits = np.empty(_CHUNK, np.uint32)
     right_bits = np.empty(_CHUNK, np.uint32)
     mean_bits = np.empty(_CHUNK, np.uint32)
@@ -123,7 +123,7 @@ def _blend(
 
 @_compiled
 def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, float, int, int, float]:
-    """The fields of `Sums` after the first: sums in float64, by lanes in a chunk and chunk after chunk."""
+    """Return the fields of `Sums` after the first; float64 sums, by lane within a chunk, then over chunks."""
     left_bits = np.empty(_LANES, np.uint32)
     right_bits = np.empty(_LANES, np.uint32)
     left, right = left_bits.view(np.float32), right_bits.view(np.float32)
@@ -147,7 +147,7 @@ def _sums(instruct: Bits16, thinking: Bits16) -> tuple[float, float, float, floa
                 right_bits[i] = np.uint32(thinking_part[i]) << widen
             for i in range(size):
                 anything = ((left_bits[i] & magnitude) != 0) & ((right_bits[i] & magnitude) != 0)
-                zeros = ((left_bits[i] | right_bits[i]) & magnitude) == 0  # of whatever sign
+                zeros = ((left_bits[i] | right_bits[i]) & magnitude) == 0  # of either sign
                 equals[i] += np.uint32((left_bits[i] == right_bits[i]) | zeros)
                 opposites[i] += (left_bits[i] ^ right_bits[i]) >> sign & np.uint32(anything)
             for i in range(size):

@@ -1,11 +1,11 @@
-"""`interpolate` as one Triton kernel: both inputs are read once, and every λ is written.
+"""`interpolate` as one Triton kernel: reads both inputs once and writes every λ.
 
-Two forms. `fused_interpolate` makes all λ of one vector, for a grid. `FusedWeights` writes one λ of very many
-tensors in a single launch, for a live model: a table on the device says where each piece lies.
+There are two variants. `fused_interpolate` computes all λ of one vector, for a grid. `FusedWeights` writes
+one λ of very many tensors in a single launch, for a live model: a table on the device locates each piece.
 
-The arithmetic is that of `tensors.interpolate` word for word: exact products, one division that is rounded
-correctly, one rounding to the stored dtype. Only `tensors.kernels` imports this module, and only where Triton
-is installed. Triton's interpreter runs it on a CPU, slowly, which is how it is tested without a GPU.
+The arithmetic is the same as in `tensors.interpolate`: exact products, one correctly rounded division, one
+rounding to the stored dtype. Only `tensors.kernels` imports this module, and only if Triton is installed.
+Tests without a GPU run it in Triton's interpreter on a CPU, which is slow.
 """
 
 import os
@@ -21,16 +21,16 @@ from torch import Tensor
 from dami_merge.tensors.interpolate import copy_ends, interpolate, scaled_weights
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-"""Triton reads it once, when it is imported."""
+"""Triton reads the variable once, on import."""
 
 _BLOCK = 1024
-"""Elements of one program of a grid's kernel: eight for each of 128 threads, one load of 16 bytes."""
+"""Elements per program of the grid kernel: eight for each of 128 threads, one 16-byte load."""
 
 _PIECE = 1 << 15
-"""Elements of one program of a live model's kernel."""
+"""Elements per program of the kernel for a live model."""
 
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.float16}
-"""What the kernels see: a bfloat16 is the upper half of a float32, so its bits are all that is needed."""
+"""Dtypes as the kernels see them: a bfloat16 is the upper half of a float32, so its bits are enough."""
 
 
 @triton.jit
@@ -48,9 +48,9 @@ def _mean(left, right, weight_left, weight_right, total, dtype: tl.constexpr, by
         return mean.to(dtype)
     if not by_hand:
         return mean.to(tl.bfloat16).to(tl.int16, bitcast=True)
-    bits = mean.to(tl.uint32, bitcast=True)  # the interpreter cuts off where the hardware rounds
+    bits = mean.to(tl.uint32, bitcast=True)  # the interpreter truncates where the hardware rounds
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return tl.where(mean == mean, rounded, 0x7FC0).to(tl.int16)  # noqa: PLR0124  # not equal to itself: NaN
+    return tl.where(mean == mean, rounded, 0x7FC0).to(tl.int16)  # noqa: PLR0124  # NaN is not equal to itself
 
 
 @triton.jit
@@ -104,7 +104,7 @@ def _table_kernel(
 ):
     dtype: tl.constexpr = base.dtype.element_ty
     entry = table + 4 * tl.program_id(0).to(tl.int64)
-    instruct = base + 8 * tl.load(entry)  # steps of 16 bytes, so that the compiler knows the alignment
+    instruct = base + 8 * tl.load(entry)  # multiples of 16 bytes, so that the compiler knows the alignment
     thinking = base + 8 * tl.load(entry + 1)
     out = base + 8 * tl.load(entry + 2)
     elements = tl.load(entry + 3)
@@ -112,7 +112,7 @@ def _table_kernel(
     weight_right = tl.load(weights + 1)
     total = tl.load(weights + 2)
     whole = elements // block * block
-    for first in range(0, whole, block):  # without a mask, so that loads and stores are 16 bytes wide
+    for first in range(0, whole, block):  # no mask, so that loads and stores are 16 bytes wide
         at = first + tl.arange(0, block)
         left = _widened(instruct + at, None)
         right = _widened(thinking + at, None)
@@ -131,9 +131,9 @@ def fused_interpolate(
     out: Tensor,
     nonfinite: Tensor | None = None,
 ) -> None:
-    """`tensors.interpolate.interpolate`; what is not one 16-bit dtype throughout goes there.
+    """Like `tensors.interpolate.interpolate`, the fallback for mixed or wider dtypes and other strides.
 
-    Nothing waits: all work is put on the current stream. Peak memory: three floats for each λ.
+    Asynchronous: all work is queued on the current stream. Peak memory: three floats per λ.
     """
     alike = {instruct.dtype, thinking.dtype, out.dtype}
     if len(alike) > 1 or out.dtype not in _BITS or not _unit_strides(instruct, thinking, out):
@@ -144,7 +144,7 @@ def fused_interpolate(
         return
     bits = _BITS[out.dtype]
     weights = torch.tensor([scaled_weights(lam) for lam in inner] or [(0.0, 0.0, 1.0)], dtype=torch.float32)
-    with torch.cuda.device_of(instruct):  # not always the current one
+    with torch.cuda.device_of(instruct):  # not always the current device
         _grid_kernel[(triton.cdiv(len(instruct), _BLOCK),)](
             instruct.view(bits),
             thinking.view(bits),
@@ -163,12 +163,12 @@ def fused_interpolate(
 
 @dataclass(frozen=True, slots=True)
 class FusedWeights:
-    """Tensors of one 16-bit dtype on one device, written for any 0 < λ < 1 by one launch.
+    """Tensors of one 16-bit dtype on one device, written for any 0 < λ < 1 in one launch.
 
     Attributes:
-        base: One of the tensors; distances count from it.
-        table: int64, shape [pieces, 4]: distances in 16 bytes to Instruct, Thinking and the model, and a
-            number of elements.
+        base: One of the tensors; offsets count from its start.
+        table: int64, shape [pieces, 4]: offsets to Instruct, Thinking and the model in units of 16 bytes, and
+            the number of elements.
     """
 
     base: Tensor
@@ -176,7 +176,7 @@ class FusedWeights:
 
     @staticmethod
     def takes(instruct: Tensor, thinking: Tensor, target: Tensor) -> bool:
-        """Whether three flat tensors, each of shape [n], can be in such a table."""
+        """Return whether three flat tensors, each of shape [n], can be in the table."""
         sides = (instruct, thinking, target)
         return (
             target.dtype in _BITS
@@ -187,7 +187,7 @@ class FusedWeights:
 
     @classmethod
     def of(cls, tensors: Sequence[tuple[Tensor, Tensor, Tensor]]) -> "FusedWeights":
-        """Note where everything lies; the caller keeps the tensors alive and in their places.
+        """Record where the tensors lie in memory; the caller must keep them alive and not move them.
 
         Args:
             tensors: `(instruct, thinking, target)`, flat, each accepted by `takes`, of one dtype and device.
@@ -205,7 +205,7 @@ class FusedWeights:
         return cls(base, table.to(base.device))
 
     def write(self, lam: Fraction) -> None:
-        """Put the writing of all tensors on the current stream; reads 2 and writes 1 of their bytes."""
+        """Queue the write on the current stream; reads both endpoints once and writes every target once."""
         if not len(self.table):
             return
         weights = torch.tensor(scaled_weights(lam), dtype=torch.float32)

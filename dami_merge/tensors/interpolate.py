@@ -1,15 +1,16 @@
 """The interpolation itself: `round(((q-p)*a + p*b) / q)` for λ = p/q, rounded once to the stored dtype.
 
-With integer weights the products of 16-bit floats are exact in float32, so a fused multiply-add, the width of
-a vector or the device cannot change a bit, and exact ties survive to the one rounding. float32 weights are
-computed in float64, float64 weights with error-free transformations. The weights are scaled by a power of two
-so that no product overflows. λ = 0 and λ = 1 are copies.
+a and b are model weights; q-p and p are the integer coefficients. With integer coefficients the products of
+16-bit floats are exact in float32, so fused multiply-add, vector width and device cannot change a bit, and
+exact ties survive until the single rounding. float32 weights are computed in float64, float64 weights with
+error-free transformations. The coefficients are scaled by a power of two so that no product overflows.
+λ = 0 and λ = 1 are copies.
 
-Exact means: equal to the rational result rounded once to nearest, ties to even. It holds while the sum of
-the two products fits the arithmetic's mantissa: for 16-bit weights while the exponents of a and b differ by
-no more than about 12, beyond which only the side of a tie, or of what is within 2**-11 units of one, can
-change (by one unit in the last place, equally on every device). float64 weights below 2**-900 lose their
-last bits to underflow. Source: ours; the paper gives the formula, not the numerics.
+Exact means equal to the rational result rounded once to nearest, ties to even. This holds while the sum of
+the two products fits the mantissa of the working dtype: for 16-bit weights, while the exponents of a and b
+differ by no more than about 12. Beyond that, only results at a tie, or within 2**-11 units of one, can change
+(by one unit in the last place, equally on every device). float64 weights below 2**-900 lose their last bits
+to underflow. Source: ours; the paper gives the formula, not the numerics.
 """
 
 from collections.abc import Sequence
@@ -21,23 +22,23 @@ import torch
 from torch import Tensor
 
 STEP_BYTES = 1 << 21
-"""What the results of one step take on a CPU before they are rounded. Larger steps leave the core's caches,
-smaller ones are more calls than arithmetic: of 2^17 to 2^23 this was the fastest end to end."""
+"""Bytes of one step's unrounded results on a CPU. Larger steps do not fit the core's caches, and smaller ones
+spend more time on calls than on arithmetic: the fastest end to end of 2^17 to 2^23."""
 
 _COMPENSATED_VECTORS = 32
-"""How many vectors of a step the arithmetic for float64 inputs has alive at once, about."""
+"""Approximate number of step-sized vectors alive at once in the arithmetic for float64 inputs."""
 
 _SIXTEEN_BITS = frozenset({torch.bfloat16, torch.float16})
 _LOW_BITS = (1 << 27) - 1
 
 
 def working_dtype(instruct: torch.dtype, thinking: torch.dtype, out: torch.dtype) -> torch.dtype:
-    """The dtype in which a result is computed before its one rounding: float32 or float64."""
+    """Return the dtype in which results are computed before the single rounding: float32 or float64."""
     return torch.float32 if {instruct, thinking, out} <= _SIXTEEN_BITS else torch.float64
 
 
 class Interpolate(Protocol):
-    """What `interpolate`, and every faster form of it, is; the bits are the same."""
+    """The signature of `interpolate` and of every faster implementation; all give the same bits."""
 
     def __call__(
         self,
@@ -64,9 +65,9 @@ def interpolate(
         instruct: 1-D float tensor, shape [n].
         thinking: 1-D float tensor, shape [n], on the same device; its dtype may differ.
         lambdas: Ascending, one per row of `out`; may be empty.
-        out: Float tensor, shape [len(lambdas), n], written in place; its rows may lie apart.
-        nonfinite: Integer tensor, shape [1], on the same device: set to 1 if an input holds NaN or Inf, and
-            left alone otherwise. The outputs are written in either case. None: nobody looks.
+        out: Float tensor, shape [len(lambdas), n], written in place; its rows need not be adjacent.
+        nonfinite: Integer tensor, shape [1], on the same device: set to 1 if an input contains NaN or Inf,
+            and left unchanged otherwise. The outputs are written in either case. None skips the check.
 
     Peak memory: about 3 MiB on a CPU; elsewhere n elements for every λ and both inputs, in float32 or
     float64.
@@ -93,7 +94,7 @@ def interpolate(
 def copy_ends(
     instruct: Tensor, thinking: Tensor, lambdas: Sequence[Fraction], out: Tensor
 ) -> tuple[Sequence[Fraction], Tensor]:
-    """Write the rows of λ = 0 and λ = 1, which are copies, and return the λ and rows between them."""
+    """Copy the inputs into the rows of λ = 0 and λ = 1, and return the λ and rows in between."""
     first, last = 0, len(lambdas)
     if first < last and lambdas[0] == 0:
         _round_into(instruct, out[0])
@@ -115,7 +116,7 @@ def _step_elements(
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """The integer weights of every λ = p/q: `q-p`, `p` and `q`, each of shape [k, 1]."""
+    """The scaled integer coefficients of every λ = p/q: `q-p`, `p` and `q`, each of shape [k, 1]."""
 
     left: Tensor
     right: Tensor
@@ -128,9 +129,9 @@ class _Terms:
         return cls(*(columns[:, k : k + 1] for k in range(3)))
 
     def mean(self, left: Tensor, right: Tensor, rows: Tensor) -> Tensor:
-        """Weighted means into `rows`, shape [k, n].
+        """Write the weighted means into `rows`, shape [k, n].
 
-        The divisor is a tensor: by a number CUDA would multiply with its reciprocal.
+        The divisor is a tensor: for a Python number, CUDA would multiply by its reciprocal.
         """
         torch.mul(left, self.left, out=rows)
         rows.addcmul_(right.expand_as(rows), self.right.expand_as(rows))
@@ -138,7 +139,7 @@ class _Terms:
 
 
 def scaled_weights(lam: Fraction) -> tuple[float, float, float]:
-    """`(q-p, p, q)`, scaled by the power of two that brings q into (1/2, 1]."""
+    """Return `(q-p, p, q)`, scaled by the power of two that brings q into (1/2, 1]."""
     scale = 1 << (lam.denominator - 1).bit_length()
     return (
         (lam.denominator - lam.numerator) / scale,
@@ -150,7 +151,7 @@ def scaled_weights(lam: Fraction) -> tuple[float, float, float]:
 def _compensated(left: Tensor, right: Tensor, lam: Fraction, *, to_odd: bool) -> Tensor:
     """Weighted mean of float64 tensors as if computed in about 100 bits and rounded once.
 
-    Rounded to nearest, or to odd where a narrower dtype follows.
+    Rounds to nearest, or to odd (`to_odd`) if a rounding to a narrower dtype follows.
     """
     weight_left, weight_right, total = scaled_weights(lam)
     left_high, left_low = _split(left)
@@ -170,41 +171,45 @@ def _compensated(left: Tensor, right: Tensor, lam: Fraction, *, to_odd: bool) ->
 
 
 def _split(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Two float64 parts of at most 27 bits each with an exact sum."""
+    """Split float64 values into two parts of at most 27 bits each whose sum is exact."""
     high = (value.view(torch.int64) & ~_LOW_BITS).view(torch.float64)
     return high, value - high
 
 
 def _two_sum(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Rounded sum and its exact error (Knuth)."""
+    """Return the rounded sum and its exact error (Knuth's two-sum)."""
     total = left + right
     shadow = total - left
     return total, (left - (total - shadow)) + (right - shadow)
 
 
 def _round_into(value: Tensor, out: Tensor) -> None:
-    """Round once to the dtype of `out`."""
+    """Write `value` into `out`, rounded once to its dtype."""
     if value.dtype == torch.float64 and out.dtype in _SIXTEEN_BITS:
-        value = _to_odd_float32(value)  # torch would round to float32 and then again
+        value = _to_odd_float32(value)  # torch would round twice: to float32, then to 16 bits
     out.copy_(value)
 
 
 def _to_odd_float32(value: Tensor) -> Tensor:
-    """float64 to float32 by rounding to odd, after which a second rounding is as good as one."""
+    """Round float64 to odd float32, so that a second rounding gives the same result as a single one."""
     rounded = value.to(torch.float32)
     back = rounded.to(torch.float64)
     return _odd(rounded, away=back.abs() > value.abs(), inexact=back != value)
 
 
 def _odd(rounded: Tensor, *, away: Tensor, inexact: Tensor) -> Tensor:
-    """Of a result rounded to nearest, the one rounded to odd; `away` says which were rounded away from 0."""
+    """Turn results rounded to nearest into results rounded to odd; `away` marks those rounded away from 0."""
     bits = rounded.view(torch.int32 if rounded.dtype == torch.float32 else torch.int64)
     bits = bits - (away & inexact).to(bits.dtype) | inexact.to(bits.dtype)
     return bits.view(rounded.dtype)
 
 
 def _note_nonfinite(values: Tensor, nonfinite: Tensor) -> None:
-    """On a CPU a sum comes first: it is finite only if all its terms are; elsewhere nothing waits."""
+    """Set `nonfinite` if a value is NaN or Inf.
+
+    On a CPU the sum is tested first, since it is finite only if all its terms are; other devices do not
+    synchronise.
+    """
     if values.device.type == "cpu":
         if not bool(torch.isfinite(values.sum())) and not bool(torch.isfinite(values).all()):
             nonfinite.fill_(1)

@@ -1,7 +1,7 @@
-"""Which form of the arithmetic runs: torch everywhere, numba or Triton where they are installed and pay.
+"""Choose the implementation of the arithmetic: torch everywhere, numba or Triton if installed and worthwhile.
 
-All forms of `interpolate` give the same bits. Those of `compare` give the same sums but for the order of
-addition, 1e-12 relative; one report uses one of them, whatever the number of threads.
+All implementations of `interpolate` give the same bits. Those of `compare` give the same sums up to the order
+of addition (1e-12 relative); one report uses only one of them, whatever the number of threads.
 """
 
 import threading
@@ -17,38 +17,38 @@ from dami_merge.tensors.interpolate import Interpolate, interpolate
 from dami_merge.tensors.similarity import Sums, compare
 
 COMPILED_FROM_BYTES = 256 << 20
-"""Importing numba and loading what it compiled costs half a second, as much as torch needs for 2 GB."""
+"""Importing numba and loading its compiled code takes half a second, in which torch processes 2 GB."""
 
 _TRITON_CAPABILITY = (7, 5)
 
 
 class ManyWeights(Protocol):
-    """Tensors that are written together; see `tensors.fused.FusedWeights`."""
+    """Tensors written together in one launch; see `tensors.fused.FusedWeights`."""
 
     @staticmethod
     def takes(instruct: Tensor, thinking: Tensor, target: Tensor) -> bool:
-        """Whether three flat tensors can be among them."""
+        """Return whether three flat tensors can be included."""
         ...
 
     @classmethod
     def of(cls, tensors: Sequence[tuple[Tensor, Tensor, Tensor]]) -> "ManyWeights":
-        """Note where everything lies."""
+        """Record where the tensors lie in memory."""
         ...
 
     def write(self, lam: Fraction) -> None:
-        """Write all of them for one 0 < λ < 1."""
+        """Write all tensors for one 0 < λ < 1."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One form of the interpolation.
+    """One implementation of the interpolation.
 
     Attributes:
         name: `torch`, `numba` or `triton`.
         interpolate: The function.
-        many: Its form for very many tensors at one λ; None where single calls are as good.
-        one_core: A call uses one core, and leaves the others to calls from other threads.
+        many: Variant for very many tensors at one λ; None if single calls are equally fast.
+        one_core: Whether a call uses only one core, so that calls from several threads run in parallel.
     """
 
     name: str
@@ -61,11 +61,11 @@ TORCH = Kernel("torch", interpolate)
 
 
 def fastest(device: torch.device, *, output_bytes: int) -> Kernel:
-    """The fastest form for a device.
+    """Return the fastest implementation for a device.
 
     Args:
-        device: Where the tensors will be.
-        output_bytes: What will be written in all; little of it does not pay for starting a compiler.
+        device: Device of the tensors.
+        output_bytes: Total bytes to be written; small outputs do not justify starting a compiler.
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TRITON_CAPABILITY:
         return _triton() or TORCH
@@ -75,10 +75,10 @@ def fastest(device: torch.device, *, output_bytes: int) -> Kernel:
 
 
 def becoming_fastest(device: torch.device, *, output_bytes: int) -> Callable[[], Kernel]:
-    """Like `fastest`, but at once: torch's form until a compiler is ready, which is started beside the work.
+    """Like `fastest`, without waiting: torch until the compiled kernel, loaded in a thread, is ready.
 
     Returns:
-        What gives the fastest form that is ready by now.
+        A function that returns the fastest implementation that is ready when it is called.
     """
     if device.type != "cpu" or output_bytes < COMPILED_FROM_BYTES:
         chosen = fastest(device, output_bytes=output_bytes)
@@ -97,7 +97,7 @@ def becoming_fastest(device: torch.device, *, output_bytes: int) -> Callable[[],
 
 
 def fastest_compare(*, input_bytes: int) -> Callable[[Tensor, Tensor], Sums]:
-    """The fastest form of `tensors.similarity.compare` on a CPU."""
+    """Return the fastest implementation of `tensors.similarity.compare` on a CPU."""
     if input_bytes < COMPILED_FROM_BYTES:
         return compare
     try:

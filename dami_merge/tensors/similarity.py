@@ -1,7 +1,7 @@
-"""Sums from which cosine, distance and norms of two tensors follow, gathered block by block.
+"""Sums from which cosine, distance and norms of two tensors follow, accumulated block by block.
 
-Products and sums are float64: exact products for 16-bit weights, and a 233-million-element tensor does not
-drift as it does in float32 (where its cosine comes out above 1).
+Products and sums are float64: products of 16-bit weights are exact, and a 233-million-element tensor does not
+drift as in float32 (where its cosine comes out above 1).
 """
 
 import math
@@ -11,26 +11,27 @@ import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 1 << 14
-"""Below the 32,768 elements from which on torch splits a sum among threads (a dot product, which is the
-BLAS's, makes no such promise); partial sums are added in their order. So no thread count changes a bit."""
+"""Below the 32,768 elements at which torch starts to split a sum among threads (dot products go to the BLAS,
+which gives no such guarantee). Partial sums are added in order, so no thread count changes a bit."""
 
 _CHUNKS_AT_ONCE = 8
-"""Rows of one operation: fewer calls for the same arithmetic, while the rows stay in the core's cache."""
+"""Chunks per operation: fewer calls for the same arithmetic, while the chunks fit in the core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """How alike two tensors, or two groups of tensors, are.
+    """Similarity of two tensors or two groups of tensors.
 
     Attributes:
         elements: Number of elements.
-        cosine: Cosine similarity; 1 where both are zero, 0 where only one is.
-        relative_distance: ‖thinking - instruct‖ / ‖instruct‖; infinite where only instruct is zero.
-        norm_ratio: ‖thinking‖ / ‖instruct‖, likewise.
-        identical: Share of elements that are equal; 1 where there are none.
-        sign_agreement: Share of elements whose signs are not opposite; zero opposes nothing.
-        largest_change: Largest |thinking - instruct| of an element, in root mean squares of instruct;
-            infinite where only instruct is zero.
+        cosine: Cosine similarity; 1 if both are zero, 0 if only one is.
+        relative_distance: ‖thinking - instruct‖ / ‖instruct‖; 0 if both are zero, infinite if only instruct
+            is.
+        norm_ratio: ‖thinking‖ / ‖instruct‖; 1 if both are zero, infinite if only instruct is.
+        identical: Share of equal elements; 1 if there are no elements.
+        sign_agreement: Share of elements without opposite signs; zero agrees with either sign.
+        largest_change: Largest |thinking - instruct| of an element, in units of instruct's root mean square;
+            0 if both are zero, infinite if only instruct is.
     """
 
     elements: int
@@ -44,10 +45,10 @@ class Similarity:
 
 @dataclass(slots=True)
 class Sums:
-    """Running sums over pairs of elements; two `Sums` add up.
+    """Running sums over pairs of elements; two `Sums` can be added.
 
     Attributes:
-        elements: Elements seen.
+        elements: Number of elements.
         dot: Σ a·b.
         instruct: Σ a².
         thinking: Σ b².
@@ -67,7 +68,7 @@ class Sums:
     largest: float = 0.0
 
     def __add__(self, other: "Sums") -> "Sums":
-        """The sums of both sets of elements together."""
+        """Return the sums over both sets of elements."""
         return Sums(
             self.elements + other.elements,
             self.dot + other.dot,
@@ -80,7 +81,7 @@ class Sums:
         )
 
     def similarity(self) -> Similarity:
-        """What the sums say; the cosine is taken from 1 - cos where that is more exact."""
+        """Compute the similarity; the cosine comes from 1 - cos, which is more exact for close tensors."""
         norm_instruct, norm_thinking = math.sqrt(self.instruct), math.sqrt(self.thinking)
         if norm_instruct == 0 and norm_thinking == 0:
             cosine, distance, ratio, largest = 1.0, 0.0, 1.0, 0.0
@@ -107,7 +108,7 @@ class Sums:
 
 
 def compare(instruct: Tensor, thinking: Tensor) -> Sums:
-    """Sums over two 1-D float tensors of shape [n], of any float dtypes, on one device."""
+    """Compute the sums over two 1-D float tensors of shape [n], of any float dtypes, on one device."""
     whole = len(instruct) - len(instruct) % CHUNK_ELEMENTS
     sums = Sums()
     for start in range(0, whole, _CHUNKS_AT_ONCE * CHUNK_ELEMENTS):
@@ -119,7 +120,7 @@ def compare(instruct: Tensor, thinking: Tensor) -> Sums:
 
 
 def _add_chunks(sums: Sums, instruct: Tensor, thinking: Tensor, size: int) -> Sums:
-    """Add the partial sums of consecutive chunks, in their order."""
+    """Add the partial sums of consecutive chunks, in order."""
     left = instruct.to(torch.float64).view(-1, size)
     right = thinking.to(torch.float64).view(-1, size)
     gap = right - left

@@ -1,8 +1,8 @@
-"""Writing one shard: bytes in their order, digested on the way, durable at the end.
+"""Write one shard: sequentially, digested while written, durable at the end.
 
-Where the file system allows it the page cache is passed by (O_DIRECT): buffered writes cost a copy of every
-byte and push out what other programs need. Direct writes want addresses, offsets and lengths in multiples of
-a page; blocks that come that way go to the disk as they are, anything else is gathered in a buffer first.
+Writes bypass the page cache (O_DIRECT) if the file system supports it: buffered writes copy every byte and
+evict the data of other programs. Direct writes need addresses, offsets and lengths in multiples of a page;
+page-aligned blocks are written without a copy, all others are gathered in a buffer first.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from dami_merge.errors import DiskFull, InputRefused, Problem
 from dami_merge.files import Digest, disk_full, disk_full_is_clear, free_bytes
 
 _FICLONE = 0x40049409
-"""Linux's request to share all blocks of a file; elsewhere it is refused like on a disk that cannot."""
+"""Linux ioctl that shares all blocks of a file; other systems refuse it, like a disk without support."""
 
 _CANNOT_SHARE = frozenset({
     errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOSYS,
@@ -29,7 +29,7 @@ GATHER_BYTES = 64 << 10
 
 
 class Writer(Protocol):
-    """What makes one file: `ShardWriter`, or `SameFile` where the bytes are on the disk already."""
+    """A writer of one file: `ShardWriter`, or `SameFile` if the bytes are already on the disk."""
 
     direct: bool
 
@@ -47,29 +47,29 @@ class Writer(Protocol):
 
 
 class ShardWriter:
-    """A file that is written front to back; use from one thread at a time.
+    """Write a file from front to back; use from one thread at a time.
 
-    The name it is written under is final, so the folder that holds it must not be: see `grid.output`.
+    The file gets its final name at once, so its folder must still have a temporary one: see `grid.output`.
 
     Attributes:
-        direct: Whether the page cache is passed by.
+        direct: Whether writes bypass the page cache.
     """
 
     def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = True) -> None:
-        """Create the file, or empty the remains of a killed run.
+        """Create the file, or truncate the remains of a killed run.
 
         Args:
-            path: The file; its folder exists.
-            expected_bytes: Reserve this much on the disk; 0 reserves nothing.
-            direct: Pass the page cache by where the file system allows it.
+            path: The file; its folder must exist.
+            expected_bytes: Bytes to reserve on the disk; 0 reserves nothing. Only direct writes reserve.
+            direct: Bypass the page cache if the file system supports it.
 
         Raises:
-            DiskFull: What was to be reserved is not there.
+            DiskFull: The disk cannot hold `expected_bytes`.
         """
         self._path = path
         self._digest = Digest()
-        self._written = 0  # bytes that are in the file
-        self._gathered = 0  # bytes that wait in the buffer
+        self._written = 0  # bytes in the file
+        self._gathered = 0  # bytes pending in the buffer
         self._handle, self.direct = _open(path, direct=direct)
         self._in_pages = self.direct
         self._gather = memoryview(mmap.mmap(-1, GATHER_BYTES if self._in_pages else 1))
@@ -77,10 +77,10 @@ class ShardWriter:
             self._reserve(expected_bytes)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; the buffer may be used again when this returns.
+        """Append bytes; the caller may reuse `data` when this returns.
 
         Raises:
-            DiskFull: The disk has no room.
+            DiskFull: The disk is full.
         """
         view = memoryview(data)
         self._digest.update(view)
@@ -102,7 +102,7 @@ class ShardWriter:
             `(size in bytes, digest, modification time in ns)`.
 
         Raises:
-            DiskFull: The disk has no room.
+            DiskFull: The disk is full.
         """
         with disk_full_is_clear(self._path.parent):
             if self._in_pages:
@@ -117,13 +117,13 @@ class ShardWriter:
         return facts.st_size, self._digest.text(), facts.st_mtime_ns
 
     def close(self) -> None:
-        """Give the file up; what it holds counts for nothing unless `finish` ran."""
+        """Close the file; unless `finish` ran, its content is incomplete."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def _reserve(self, size_bytes: int) -> None:
-        """Reserve room, or refuse without taking what there is: others need the disk too."""
+        """Reserve space; if there is too little, raise without using up the rest for other programs."""
         needed = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
         try:
             if needed > free_bytes(self._path.parent):
@@ -143,7 +143,7 @@ class ShardWriter:
         self.close()
 
     def _collect(self, view: memoryview) -> None:
-        """Copy bytes into the buffer, and the buffer into the file whenever it is full."""
+        """Copy bytes into the buffer, and write the buffer to the file whenever it is full."""
         while len(view):
             count = min(len(view), len(self._gather) - self._gathered)
             self._gather[self._gathered : self._gathered + count] = view[:count]
@@ -169,50 +169,53 @@ class ShardWriter:
 
 
 class SameFile:
-    """A file that is another one already, byte for byte; what is written to it is only digested.
+    """A file that already equals its source, byte for byte; bytes written to it are only digested.
 
     Attributes:
-        direct: True: nothing goes through the page cache.
+        direct: Always True: no writes go through the page cache.
     """
 
     def __init__(self, path: Path) -> None:
-        """The file, complete; see `same_file`."""
+        """Take the complete file; see `same_file`."""
         self._path = path
         self._digest = Digest()
         self._size = 0
         self.direct = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Digest bytes that the file holds at this place."""
+        """Digest the next bytes, which the file already contains."""
         self._digest.update(data)
         self._size += len(data)
 
     def finish(self) -> tuple[int, str, int]:
-        """Make the file durable; returns what `ShardWriter.finish` returns.
+        """Make the file durable; return the same as `ShardWriter.finish`.
 
         Raises:
-            InputRefused: The file that it came from changed on the way.
+            InputRefused: The source changed size in the meantime.
         """
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
             facts = os.fstat(file.fileno())
         if facts.st_size != self._size:
-            hint = "restore it and give the same command again"
+            hint = "restore it and run the same command again"
             raise InputRefused([Problem("source-changed", f"{self._path} changed while it was read", hint)])
         return facts.st_size, self._digest.text(), facts.st_mtime_ns
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def same_file(source: Path, path: Path, *, link: bool) -> SameFile | None:
-    """Make a file out of another without writing its bytes; None where the file system cannot.
+    """Create a copy of a file without writing its bytes.
 
     Args:
-        source: The file; a symbolic link stands for what it points to.
-        path: What to make; the remains of an earlier run are replaced.
-        link: By a hard link, which is the same file under two names: a change of one is a change of both.
-            Otherwise by a reflink (btrfs, XFS, bcachefs), which is a file of its own.
+        source: The file; a symbolic link is followed.
+        path: The file to create; the remains of an earlier run are replaced.
+        link: Use a hard link, which is the same file under two names, so that a change to one changes both.
+            Otherwise use a reflink (btrfs, XFS, bcachefs), which is an independent file.
+
+    Returns:
+        The new file; None if the file system does not support it.
     """
     path.unlink(missing_ok=True)
     try:
@@ -234,9 +237,9 @@ def _reflink(source: Path, path: Path) -> None:
 
 
 def _open(path: Path, *, direct: bool) -> tuple[int, bool]:
-    """Open for writing from scratch; says whether past the page cache.
+    """Open an empty file for writing; return the handle and whether it bypasses the page cache.
 
-    A name that a hard link gave to another file is taken away first: emptying it would empty the other.
+    A hard link is removed first, because truncating it would truncate the file that it shares.
     """
     if path.is_file() and path.stat().st_nlink > 1:
         path.unlink()
@@ -252,9 +255,9 @@ def _open(path: Path, *, direct: bool) -> tuple[int, bool]:
 
 
 def _clear_direct(handle: int) -> bool:
-    """Go on through the page cache; False if that was the way already.
+    """Switch to writing through the page cache; return False if already switched.
 
-    Some file systems accept the flag and refuse the write, or take only larger multiples than a page.
+    Some file systems accept the flag but refuse the write, or need multiples of more than a page.
     """
     flags = fcntl.fcntl(handle, fcntl.F_GETFL)
     bypass = getattr(os, "O_DIRECT", 0)
@@ -263,7 +266,7 @@ def _clear_direct(handle: int) -> bool:
 
 
 def _on_page(view: memoryview) -> bool:
-    """Whether a buffer starts at a page boundary, as direct writes want it."""
+    """Return whether a buffer starts at a page boundary, as direct writes need."""
     if view.readonly or not view.contiguous or not len(view):
         return False
     return ctypes.addressof(ctypes.c_char.from_buffer(view)) % PAGE_BYTES == 0

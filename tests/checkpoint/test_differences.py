@@ -27,13 +27,13 @@ def test_equal_files_differ_in_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "neutral", "words"),
     [
-        ("rope_theta", 5e6, False, "attention looks at other places"),
-        ("num_attention_heads", 4, False, "cut into other heads"),
-        ("tie_word_embeddings", True, False, "an output layer of its own"),
+        ("rope_theta", 5e6, False, "attention weighs positions differently"),
+        ("num_attention_heads", 4, False, "split into different heads"),
+        ("tie_word_embeddings", True, False, "its own output layer"),
         ("max_position_embeddings", 99, True, "the donor's context length"),
         ("eos_token_id", 7, True, "stops at the donor's tokens"),
         ("initializer_range", 0.5, True, "the forward pass does not depend on it"),
-        ("new_field_of_tomorrow", [1], False, "taken to change the forward pass"),
+        ("new_field_of_tomorrow", [1], False, "assumed to change the forward pass"),
     ],
 )
 def test_a_config_field_is_told_with_its_consequence(
@@ -50,7 +50,7 @@ def test_a_nested_field_is_explained_by_its_most_telling_part(tmp_path: Path) ->
     config = {**CONFIG, "text_config": {"rope_theta": 3.0}}
     (found,) = _differences(tmp_path, {}, {"config": config}).config[:1]
     assert found.field.startswith("text_config.")
-    assert "attention looks at other places" in found.consequence
+    assert "attention weighs positions differently" in found.consequence
 
 
 def test_sampling_defaults_of_both_sides_stand_side_by_side(tmp_path: Path) -> None:
@@ -89,14 +89,14 @@ def test_a_template_of_the_tokenizer_config_counts_and_several_are_shown_as_json
 def test_tokens_that_moved_are_a_sentence(tmp_path: Path) -> None:
     model = {"type": "BPE", "vocab": {"<pad>": 0, "<end>": 1, "b": 2, "a": 3}, "merges": []}
     (sentence,) = _differences(tmp_path, {}, {"tokenizer": {**TOKENIZER, "model": model}}).tokenizer
-    assert "2 tokens differ: 'a' is 2 in instruct and 3 in thinking" in sentence
+    assert "2 token id(s) differ: 'a' is 2 in instruct and 3 in thinking" in sentence
 
 
 @pytest.mark.parametrize("other", ["{% if a %}\n{% endif %}", "{% if a %}{% endif %}\n"])
 def test_templates_that_differ_in_line_breaks_only_are_not_called_equal(tmp_path: Path, other: str) -> None:
     left = {"chat_template.jinja": "{% if a %}{% endif %}"}
     found = _differences(tmp_path, {"extra": left}, {"extra": {"chat_template.jinja": other}})
-    assert found.template[2:] == ("@@ they differ in line breaks only @@",)
+    assert found.template[2:] == ("@@ the templates differ only in line breaks @@",)
     assert found.template_lines == (0, 0)
 
 
@@ -121,5 +121,5 @@ def test_sampling_defaults_that_are_no_object_are_refused(tmp_path: Path) -> Non
 
 
 def test_of_two_known_parts_of_a_field_the_inner_one_explains_it() -> None:
-    assert "rotated by other angles" in consequence("rope_parameters.rope_theta", neutral=False)
-    assert "scaled in another way" in consequence("rope_parameters.factor", neutral=False)
+    assert "rotate by different angles" in consequence("rope_parameters.rope_theta", neutral=False)
+    assert "scaled differently" in consequence("rope_parameters.factor", neutral=False)

@@ -86,7 +86,7 @@ def test_a_lora_adapter_is_refused_with_the_way_out(tmp_path: Path) -> None:
     save_file({"lora_A": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     error = refused(tmp_path)
     assert codes(error) == ["no-config"]
-    assert error.problems[0].hint == "merge the LoRA adapter into its base first"
+    assert error.problems[0].hint == "merge the LoRA adapter into its base model first"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_pickled_weights_are_refused_with_the_way_to_convert_them(tmp_path: Path
     write_json(tmp_path / "config.json", CONFIG)
     (tmp_path / name).write_bytes(b"\x80\x04.")
     error = refused(tmp_path)
-    assert f"m has its weights as {name}, which can run code when it is read" in str(error)
+    assert f"m stores its weights in {name}, a pickle, which can run code when it is loaded" in str(error)
     assert codes(error) == ["not-safetensors"]
     assert "`save_pretrained`" in error.problems[0].hint
 
@@ -121,7 +121,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", CONFIG)
     error = refused(tmp_path)
     assert codes(error) == ["no-weights"]
-    assert f"m has neither model.safetensors nor {INDEX} (download it whole" in str(error)
+    assert f"m has neither model.safetensors nor {INDEX} (download the whole model" in str(error)
 
 
 def test_a_folder_with_both_a_single_file_and_an_index_is_refused_as_ambiguous(tmp_path: Path) -> None:
@@ -138,7 +138,9 @@ def test_every_missing_shard_is_named_with_its_number_of_tensors(tmp_path: Path)
         (folder / name).unlink()
     error = refused(folder)
     assert codes(error) == ["missing-shard", "missing-shard"]
-    assert f"m: {FIRST} is missing (3 tensors) (the download is not complete: fetch it again)" in str(error)
+    assert f"m: {FIRST} is missing (3 tensors) (the download is incomplete: download the model again)" in str(
+        error
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_an_index_that_names_no_safetensors_file_inside_the_folder_is_refused(
     error = refused(folder)
     assert codes(error) == ["index-path"]
     assert error.problems[0].message == (
-        f"m: the index places 'a' in {file!r}, which is no safetensors file inside the folder"
+        f"m: the index places 'a' in {file!r}, which is not a safetensors file inside the folder"
     )
 
 
@@ -218,7 +220,7 @@ def test_a_tensor_that_two_shards_hold_is_refused(tmp_path: Path) -> None:
     save_file({"twice": torch.zeros(1)}, folder / SECOND)
     write_json(folder / INDEX, {"weight_map": {"twice": FIRST, "a": SECOND}})
     error = refused(folder)
-    assert f"m: 'twice' is in {FIRST} and in {SECOND}" in str(error)
+    assert f"m: 'twice' is in both {FIRST} and {SECOND}" in str(error)
     assert "duplicate-name" in codes(error)
 
 

@@ -95,14 +95,14 @@ def add_right(sides: Sides) -> None:
             set_dtype,
             "dtype",
             f"'{NORM}' is BF16 in instruct and F32 in thinking",
-            "say with --dtype what to write",
+            "choose the dtype to write with --dtype",
         ),
         (set_integer, "dtype", f"'{NORM}' is BF16 in instruct and I64 in thinking", ""),
         (
             set_complex,
             "dtype",
             "'z' is C64, which is neither a plain float nor an integer",
-            "take an unquantised repository of the same model",
+            "use an unquantised repository of the same model",
         ),
         (add_left, "key-set", "'extra' is only in instruct", ""),
         (add_right, "key-set", "'extra' is only in thinking", ""),
@@ -189,7 +189,7 @@ def test_a_config_field_of_the_forward_pass_is_refused_and_can_be_waived(
     expected = Problem(
         "config",
         f"config {field}: {left!r} in instruct, {right!r} in thinking",
-        f"if both mean the same forward pass: --allow-config {field}",
+        f"if both define the same forward pass, pass --allow-config {field}",
         field,
     )
     assert sides.problems() == (expected,)
@@ -221,7 +221,7 @@ def test_a_waiver_that_was_not_needed_is_a_note(sides: Sides) -> None:
     pair = sides.join("rope_theta", "hidden_size")
     assert pair.allowed == ()
     assert pair.notes == tuple(
-        f"--allow-config {field} was not needed: no difference there forbids it"
+        f"--allow-config {field} was not needed: it waives no difference"
         for field in ("hidden_size", "rope_theta")
     )
 
@@ -267,7 +267,7 @@ def test_one_folder_for_both_sides_is_joined_with_a_warning(tmp_path: Path) -> N
     folder = write_checkpoint(tmp_path / "m", random_tensors(seed=0))
     (tmp_path / "link").symlink_to(folder)
     pair = join(open_folder(folder, spec="m"), open_folder(tmp_path / "link", spec="link"))
-    assert pair.notes == ("warning: both sides are the same checkpoint; every λ will be equal to it",)
+    assert pair.notes == ("warning: both sides are the same checkpoint, so every λ gives that checkpoint",)
 
 
 def test_every_difference_is_collected_and_five_are_shown_with_the_count(sides: Sides) -> None:

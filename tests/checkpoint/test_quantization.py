@@ -37,7 +37,7 @@ def test_an_empty_declaration_declares_nothing(tmp_path: Path, empty: object) ->
         ("quantization_config", {"quant_method": "gptq", "bits": 4}, "gptq", "without -GPTQ"),
         ("quantization_config", {"quant_method": "awq"}, "awq", "without -AWQ"),
         ("quantization_config", {"quant_method": "bitsandbytes"}, "bitsandbytes", "without -bnb-4bit"),
-        ("quantization_config", {"quant_method": "mxfp4"}, "mxfp4", "dequantise it to bfloat16"),
+        ("quantization_config", {"quant_method": "mxfp4"}, "mxfp4", "dequantise the checkpoint to bfloat16"),
         (
             "quantization_config",
             {"quant_method": "compressed-tensors", "format": "pack-quantized"},
@@ -58,7 +58,7 @@ def test_a_declared_quantisation_is_refused_with_the_repository_to_take(
     found = problem(tmp_path / "m", config=config)
     assert found is not None
     assert found.code == "quantized"
-    assert found.message == f"org/m is quantised ({method}): its stored numbers cannot be interpolated"
+    assert found.message == f"org/m is quantised ({method}): quantised weights cannot be interpolated"
     assert hint in found.hint
     assert found.field == ""
 
@@ -83,6 +83,6 @@ def test_scales_and_packed_weights_are_recognised_without_a_declaration(tmp_path
     found = problem(tmp_path / "m", {name: torch.zeros(2)})
     assert found == Problem(
         "quantized",
-        f"org/m is quantised (it holds {name}): its stored numbers cannot be interpolated",
-        "take the unquantised repository of the same model",
+        f"org/m is quantised (it contains {name}): quantised weights cannot be interpolated",
+        "use the unquantised repository of the same model",
     )

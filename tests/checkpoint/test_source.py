@@ -36,14 +36,14 @@ def test_an_existing_folder_wins_over_a_hub_id_of_the_same_spelling(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("./absent", r"^\./absent is no folder and does not look like a Hub id"),
-        ("/absent/model", "^/absent/model is no folder and does not look like a Hub id"),
-        ("gpt2", "^gpt2 is no folder and does not look like a Hub id"),
-        ("a/b/c", "^a/b/c is no folder and does not look like a Hub id"),
-        ("", r"^ is no folder|^ has no config\.json"),
-        ("~nobody-of-this-name/m", "cannot be a folder: Could not determine home directory"),
-        ("x" * 5000, "cannot be a folder: .*File name too long"),
-        ("a\0b", "(cannot be a folder|is no folder)"),
+        ("./absent", r"^\./absent is neither an existing folder nor a Hub id"),
+        ("/absent/model", "^/absent/model is neither an existing folder nor a Hub id"),
+        ("gpt2", "^gpt2 is neither an existing folder nor a Hub id"),
+        ("a/b/c", "^a/b/c is neither an existing folder nor a Hub id"),
+        ("", r"^ is neither an existing folder|^ has no config\.json"),
+        ("~nobody-of-this-name/m", "is not a valid path: Could not determine home directory"),
+        ("x" * 5000, "is not a valid path: .*File name too long"),
+        ("a\0b", "(is not a valid path|is neither an existing folder)"),
     ],
 )
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(spec: str, message: str) -> None:
@@ -73,15 +73,15 @@ def test_the_bundled_pair_is_opened_under_a_name_without_a_path() -> None:
 
 @pytest.mark.parametrize("name", ["tiny/nobody", "", "../checkpoint", "tiny/../../checkpoint"])
 def test_a_model_that_is_not_bundled_is_refused_with_those_that_are(name: str) -> None:
-    with pytest.raises(InputRefused, match=f"^bundled:{name} is not bundled") as refused:
+    with pytest.raises(InputRefused, match=f"^bundled:{name} is not a bundled model") as refused:
         open_source(f"bundled:{name}")
     assert refused.value.problems[0].code == "no-such-model"
-    assert refused.value.problems[0].hint == "there are bundled:tiny/instruct and bundled:tiny/thinking"
+    assert refused.value.problems[0].hint == "choose bundled:tiny/instruct or bundled:tiny/thinking"
 
 
 def test_a_path_of_this_machine_is_not_a_bundled_model(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "toy", random_tensors(seed=0))
-    with pytest.raises(InputRefused, match="is not bundled"):
+    with pytest.raises(InputRefused, match="is not a bundled model"):
         open_source(f"bundled:{folder}")
 
 
@@ -100,5 +100,5 @@ def test_what_is_wrong_with_either_side_is_reported_together(tmp_path: Path) -> 
 
 
 def test_one_good_side_does_not_hide_the_other_ones_fault(pair_folders: tuple[Path, Path]) -> None:
-    with pytest.raises(InputRefused, match=r"^\./absent is no folder"):
+    with pytest.raises(InputRefused, match=r"^\./absent is neither an existing folder nor a Hub id"):
         open_both(str(pair_folders[0]), "./absent")

@@ -61,7 +61,7 @@ def test_another_layout_of_the_same_tokenizer_has_no_problem(tmp_path: Path) -> 
             lambda t: t["model"]["vocab"].update(a=3, b=2),
             (
                 "vocabulary",
-                "2 tokens differ: 'a' is 2 in instruct and 3 in thinking (4 tokens against 4)",
+                "2 token id(s) differ: 'a' is 2 in instruct and 3 in thinking (4 and 4 tokens in total)",
                 "tokenizer.vocabulary",
             ),
         ),
@@ -69,7 +69,7 @@ def test_another_layout_of_the_same_tokenizer_has_no_problem(tmp_path: Path) -> 
             lambda t: t["model"]["vocab"].update(c=4),
             (
                 "vocabulary",
-                "1 tokens differ: 'c' is absent in instruct and 4 in thinking (4 tokens against 5)",
+                "1 token id(s) differ: 'c' is absent in instruct and 4 in thinking (4 and 5 tokens in total)",
                 "tokenizer.vocabulary",
             ),
         ),
@@ -112,7 +112,7 @@ def test_a_unigram_vocabulary_is_compared_by_place(tmp_path: Path) -> None:
     moved = checkpoint(tmp_path / "t", unigram("<unk>", "b", "a"))
     assert tokenizer_problems(left, same) == []
     (problem,) = tokenizer_problems(left, moved)
-    assert problem.message.startswith("2 tokens differ: 'a' is 1 in instruct and 2 in thinking")
+    assert problem.message.startswith("2 token id(s) differ: 'a' is 1 in instruct and 2 in thinking")
 
 
 def test_a_tokenizer_of_an_unknown_layout_is_compared_by_what_it_has(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_tokenizer_of_an_unknown_layout_is_compared_by_what_it_has(tmp_path: P
     assert tokenizer_problems(left, checkpoint(tmp_path / "t", {"model": 7})) == []
     odd = {"model": {"vocab": ["a", [], ["b"]]}}
     (problem,) = tokenizer_problems(left, checkpoint(tmp_path / "o", odd))
-    assert "3 tokens differ" in problem.message
+    assert "3 token id(s) differ" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -418,7 +418,10 @@ def test_two_outputs_in_one_file_are_refused(pair_folders: tuple[Path, Path], tm
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--texts", "no.jsonl"), "No such file"), (("--texts", "bundled", "--steps", 5000), "5000 steps")],
+    [
+        (("--texts", "no.jsonl"), "No such file"),
+        (("--texts", "bundled", "--steps", 5000), "from 1 to 4096, not 5000"),
+    ],
 )
 def test_a_walk_that_cannot_be_meant_is_refused_before_the_weights_are_read(
     pair_folders: tuple[Path, Path], options: tuple[object, ...], message: str

@@ -84,10 +84,10 @@ def test_lambdas_and_steps_choose_the_grid(
         (["a", "b", "c"], "error: 3 model(s) given"),
         (["--lambdas", "0.5", "--steps", "2"], "error: --lambdas and --steps exclude each other"),
         (["--lambdas", "0.5,2"], "error: λ = 2 is outside [0, 1]"),
-        (["--lambdas", "0.5,1/2"], "error: λ = 0.50 is given twice"),
+        (["--lambdas", "0.5,1/2"], "error: duplicate λ = 0.50"),
         (["--lambdas", "a"], "error: λ = 'a' is not a number\nhint: write 0.3, 3/10 or 1"),
         (["--lambdas", "0.12345"], "error: λ = 0.12345 is 2469/20000, finer than 1/4096"),
-        (["--steps", "0"], "error: 0 steps: must be from 1 to 4096"),
+        (["--steps", "0"], "error: the number of steps must be from 1 to 4096, not 0"),
         (["--recipe", "none.yaml"], "error: none.yaml: No such file or directory"),
         (["--dtype", "int8"], "Invalid value for '--dtype'"),
         (["--block-size", "3"], "Invalid value for '--block-size'"),
@@ -130,8 +130,8 @@ def test_all_differences_are_counted_and_five_are_shown(tmp_path: Path) -> None:
 def test_both_sides_problems_are_reported_together(tmp_path: Path) -> None:
     result = run("grid", tmp_path / "a", tmp_path / "b")
     assert result.exit_code == 3
-    assert f"  - {tmp_path / 'a'} is no folder" in result.stderr
-    assert f"  - {tmp_path / 'b'} is no folder" in result.stderr
+    assert f"  - {tmp_path / 'a'} is neither an existing folder nor a Hub id" in result.stderr
+    assert f"  - {tmp_path / 'b'} is neither an existing folder nor a Hub id" in result.stderr
 
 
 def test_an_allowed_field_is_recorded(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_allowed_field_is_recorded(tmp_path: Path) -> None:
     flags = ("-o", tmp_path / "grid", "--allow-config", "rope_theta", "--allow-config", "hidden_act")
     result = run("grid", *sides, *flags)
     assert result.exit_code == 0
-    assert "note: --allow-config hidden_act was not needed: no difference there forbids it" in result.stderr
+    assert "note: --allow-config hidden_act was not needed: it waives no difference" in result.stderr
     assert json.loads((tmp_path / "grid" / "grid.json").read_text())["allowed"] == ["rope_theta"]
 
 

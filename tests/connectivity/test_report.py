@@ -150,7 +150,7 @@ def test_dtypes_may_differ_and_the_refusal_of_grid_is_told(tmp_path: Path) -> No
     left = random_tensors(seed=0, dtype=torch.float32)
     report = _check(tmp_path, left, {n: t.to(torch.bfloat16) for n, t in left.items()})
     assert report.verdict == "connected"
-    assert {problem.hint for problem in report.refusals} == {"say with --dtype what to write"}
+    assert {problem.hint for problem in report.refusals} == {"choose the dtype to write with --dtype"}
 
 
 def test_a_differing_config_does_not_stop_the_comparison_but_is_told(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_zero_is_a_value_and_goes_over_the_recipe(tmp_path: Path) -> None:
         ("top_p: 1.5\n", "Expected `float` <= 1"),
         ("temperature: hot\n", "Expected `float | null`, got `str`"),
         ("seed: 1\nseed: 2\n", "seed"),
-        ("questions: [\n", "is not YAML"),
+        ("questions: [\n", "is not valid YAML"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:

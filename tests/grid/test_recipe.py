@@ -68,11 +68,11 @@ def test_lambdas_and_steps_together_are_refused(recipe_file: Path) -> None:
     [
         ("lambdas: []", "the grid has no λ"),
         ("lambdas: [1.5]", r"λ = 1\.5 is outside \[0, 1\]"),
-        ("lambdas: [0.5, 1/2]", "λ = 0.50 is given twice"),
+        ("lambdas: [0.5, 1/2]", "duplicate λ = 0.50"),
         ("lambdas: [a half]", "λ = 'a half' is not a number"),
         ("lambdas: [.nan]", "is not a number"),
         ("lambdas: [0.00001]", "finer than 1/4096"),
-        ("steps: 0", "0 steps: must be from 1 to 4096"),
+        ("steps: 0", "the number of steps must be from 1 to 4096, not 0"),
     ],
 )
 def test_a_lambda_that_is_none_is_refused_with_the_file(line: str, message: str, recipe_file: Path) -> None:
@@ -106,18 +106,20 @@ def test_an_unknown_missing_or_wrongly_typed_field_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message.replace("|", r"\|")) as caught:
         read(recipe_file, text)
-    assert caught.value.hint.startswith("the fields are instruct, thinking, name, lambdas, steps, dtype")
+    assert caught.value.hint.startswith(
+        "the known fields are instruct, thinking, name, lambdas, steps, dtype"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (SIDES + "name: x\nname: y\n", "the field 'name' is given twice"),
-        (SIDES + "sampling: {top_k: 1, top_k: 2}\n", "the field 'top_k' is given twice"),
-        ("instruct: [", "is not YAML"),
+        (SIDES + "name: x\nname: y\n", "duplicate field 'name'"),
+        (SIDES + "sampling: {top_k: 1, top_k: 2}\n", "duplicate field 'top_k'"),
+        ("instruct: [", "is not valid YAML"),
         ("instruct: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
-        ("? [a]\n: b\n", "is not YAML"),
-        ("instruct: \x00\n", "is not YAML"),
+        ("? [a]\n: b\n", "is not valid YAML"),
+        ("instruct: \x00\n", "is not valid YAML"),
     ],
 )
 def test_what_is_not_plain_yaml_or_says_a_thing_twice_is_refused(
@@ -129,7 +131,7 @@ def test_what_is_not_plain_yaml_or_says_a_thing_twice_is_refused(
 
 def test_bytes_that_are_no_text_are_refused(recipe_file: Path) -> None:
     recipe_file.write_bytes(b"instruct: \xff\n")
-    with pytest.raises(RecipeError, match="is not YAML: 'utf-8' codec"):
+    with pytest.raises(RecipeError, match="is not valid YAML: 'utf-8' codec"):
         read_recipe(recipe_file)
 
 

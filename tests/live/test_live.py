@@ -323,16 +323,16 @@ def test_all_differences_in_names_shapes_and_dtypes_are_told_at_once() -> None:
     thinking |= {"gap": torch.zeros(4, 2), "ghost": torch.zeros(2), "vector": torch.zeros(12)}
     del thinking["scalar"]
     instruct["count"] = torch.zeros(3)
-    with pytest.raises(InputRefused, match="'extra' is in instruct, and not in the model") as caught:
+    with pytest.raises(InputRefused, match="'extra' is in instruct but not in the model") as caught:
         LiveModel(parameters, instruct, thinking)
     assert [problem.message for problem in caught.value.problems] == [
-        "'extra' is in instruct, and not in the model",
-        "'scalar' is in the model, and not in thinking",
+        "'extra' is in instruct but not in the model",
+        "'scalar' is in the model but not in thinking",
         "'vector' is [12] in thinking and [11] in the model",
         "'count' is torch.float32 in instruct and torch.int64 in the model",
-        "'gap' has gaps or repeats in memory",
-        "'ghost' has no memory (meta device)",
-        "'ghost' has no memory in instruct (meta device)",
+        "'gap' has gaps or overlaps in memory",
+        "'ghost' has no data (meta device)",
+        "'ghost' has no data in instruct (meta device)",
     ]
 
 
@@ -351,7 +351,7 @@ def test_endpoints_that_differ_where_the_model_ties_are_refused() -> None:
 
 def test_float8_is_refused() -> None:
     weights = {"w": torch.zeros(2, dtype=torch.float8_e4m3fn)}
-    with pytest.raises(InputRefused, match="only bfloat16, float16, float32 and float64 are interpolated"):
+    with pytest.raises(InputRefused, match="only bfloat16, float16, float32 and float64 can be mixed"):
         LiveModel(blank(weights), weights, weights)
 
 
@@ -369,7 +369,7 @@ def test_integers_that_differ_and_nan_are_refused_by_name_and_nan_can_be_allowed
 
 
 def test_a_pair_that_the_grid_refuses_is_refused() -> None:
-    with pytest.raises(InputRefused, match="bundled:tiny/nothing is not bundled"):
+    with pytest.raises(InputRefused, match="bundled:tiny/nothing is not a bundled model"):
         load_live(BUNDLED_INSTRUCT, "bundled:tiny/nothing")
 
 
@@ -422,7 +422,9 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path: Path) -> None:
 
     folders = saved_pair(tied_dense, tmp_path)
     lacking = [str(rewritten(folder, tmp_path / f"less-{folder.name}", drop)) for folder in folders]
-    with pytest.raises(InputRefused, match=r"'model.norm.weight' is not in the checkpoint \(1 tensors\)"):
+    with pytest.raises(
+        InputRefused, match=r"'model.norm.weight' is missing from the checkpoint \(1 missing in total\)"
+    ):
         load_live(*lacking)
 
 
@@ -433,6 +435,6 @@ def test_a_model_that_transformers_does_not_know_is_refused_with_the_way_out(tmp
     folders = saved_pair(tied_dense, tmp_path)
     unknown = [str(rewritten(folder, tmp_path / f"new-{folder.name}", rename)) for folder in folders]
     with pytest.raises(
-        InputRefused, match=r"transformers cannot load .*new-instruct: .*give their state dicts"
+        InputRefused, match=r"transformers cannot load .*new-instruct: .*pass their state dicts"
     ):
         load_live(*unknown)

@@ -140,7 +140,7 @@ def test_names_templates_and_configs_are_text_and_never_markup(reader: Reader, t
     assert evil in opened.page.locator("h1").inner_text()
     assert opened.page.locator("pre .del").last.inner_text() == f"-{evil}"
     assert opened.page.locator("pre .add").last.inner_text() == "+{{ other }}"
-    assert "attention looks at other places" in opened.page.locator("table").last.inner_text()
+    assert "attention weighs positions differently" in opened.page.locator("table").last.inner_text()
 
 
 def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(

@@ -42,13 +42,13 @@ def test_a_lambda_that_the_grid_lacks_is_refused(tiny_grid: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("url", "model", "message"),
     [
-        (URL, "", "a server has several models"),
-        (URL, "qwen", "every λ would be asked of the same model 'qwen' at http://localhost"),
-        (URL, "qwen-{lam}", "{lam} is no field here"),
-        (URL, "{path}", "{path} is no field here"),
-        (URL, "{}", "{} is no field here"),
-        (URL, "qwen-{lambda", "'qwen-{lambda' is not a template"),
-        ("localhost:8000/v1", "{lambda}", "'localhost:8000/v1' is no URL of a server"),
+        (URL, "", "the model name is missing"),
+        (URL, "qwen", "every λ would use the same model 'qwen' at http://localhost"),
+        (URL, "qwen-{lam}", "{lam} is not a known template field"),
+        (URL, "{path}", "{path} is not a known template field"),
+        (URL, "{}", "{} is not a known template field"),
+        (URL, "qwen-{lambda", "'qwen-{lambda' is not a valid template"),
+        ("localhost:8000/v1", "{lambda}", "'localhost:8000/v1' is not an HTTP URL"),
     ],
 )
 def test_a_template_that_cannot_be_meant_is_refused(url: str, model: str, message: str) -> None:

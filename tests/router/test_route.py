@@ -58,7 +58,7 @@ def test_a_route_names_model_folder_and_reason(grid: Path) -> None:
     assert route.path == grid / "lambda-0.40"
     assert (route.path / "config.json").is_file()
     assert route.wanted == Fraction(37, 100)
-    assert route.reason == "λ = 0.37 is wanted; the nearest of 11 available is 0.40"
+    assert route.reason == "λ = 0.37 requested; the nearest of 11 available is 0.40"
 
 
 def test_a_route_cannot_be_changed(grid: Path) -> None:

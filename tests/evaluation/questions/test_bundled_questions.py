@@ -66,5 +66,7 @@ def test_a_fresh_run_of_the_tool_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_another_set_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputRefused, match=r"bundled:tests is no set .*train, validation, test"):
+    with pytest.raises(
+        InputRefused, match=r"bundled:tests is not a bundled question set .*train, validation, test"
+    ):
         read_questions("bundled:tests")
