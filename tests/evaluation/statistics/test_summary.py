@@ -169,9 +169,9 @@ def test_a_report_is_json_with_lambdas_as_text(report: SweepReport) -> None:
 
 
 def test_a_report_without_rollouts_or_of_an_unknown_lambda_is_refused(rollouts: list[Rollout]) -> None:
-    with pytest.raises(InputRefused, match="there is no rollout"):
+    with pytest.raises(InputRefused, match="there are no rollouts"):
         summarise([], seed=0)
-    with pytest.raises(InputRefused, match=r"no rollout is of λ = 0\.30"):
+    with pytest.raises(InputRefused, match=r"λ = 0\.30 has no rollouts"):
         summarise(rollouts, seed=0, lambdas=[Fraction(3, 10)])
     with pytest.raises(InputRefused, match=r"a loss of 2 is outside \[0, 1\]"):
         summarise(rollouts, seed=0, resamples=1, loss=2)
