@@ -27,13 +27,13 @@ def test_equal_files_differ_in_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "neutral", "words"),
     [
-        ("rope_theta", 5e6, False, "attention looks at other places"),
-        ("num_attention_heads", 4, False, "cut into other heads"),
-        ("tie_word_embeddings", True, False, "an output layer of its own"),
+        ("rope_theta", 5e6, False, "attention looks at different positions"),
+        ("num_attention_heads", 4, False, "split into different heads"),
+        ("tie_word_embeddings", True, False, "its own output layer"),
         ("max_position_embeddings", 99, True, "the donor's context length"),
         ("eos_token_id", 7, True, "stops at the donor's tokens"),
         ("initializer_range", 0.5, True, "the forward pass does not depend on it"),
-        ("new_field_of_tomorrow", [1], False, "taken to change the forward pass"),
+        ("new_field_of_tomorrow", [1], False, "assumed to change the forward pass"),
     ],
 )
 def test_a_config_field_is_told_with_its_consequence(
@@ -50,7 +50,7 @@ def test_a_nested_field_is_explained_by_its_most_telling_part(tmp_path: Path) ->
     config = {**CONFIG, "text_config": {"rope_theta": 3.0}}
     (found,) = _differences(tmp_path, {}, {"config": config}).config[:1]
     assert found.field.startswith("text_config.")
-    assert "attention looks at other places" in found.consequence
+    assert "attention looks at different positions" in found.consequence
 
 
 def test_sampling_defaults_of_both_sides_stand_side_by_side(tmp_path: Path) -> None:
@@ -121,5 +121,5 @@ def test_sampling_defaults_that_are_no_object_are_refused(tmp_path: Path) -> Non
 
 
 def test_of_two_known_parts_of_a_field_the_inner_one_explains_it() -> None:
-    assert "rotated by other angles" in consequence("rope_parameters.rope_theta", neutral=False)
-    assert "scaled in another way" in consequence("rope_parameters.factor", neutral=False)
+    assert "angles of queries and keys differ" in consequence("rope_parameters.rope_theta", neutral=False)
+    assert "scaled differently" in consequence("rope_parameters.factor", neutral=False)
