@@ -1,4 +1,4 @@
-"""The page of `dami-merge check-lmc --html`: verdict, four answers, what to do next, figures, differences."""
+"""The page of `dami-merge check-lmc --html`: verdict, four answers, next steps, figures, differences."""
 
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,12 @@ _TONES = {"connected": "good", "doubtful": "warn", "undecided": "warn"}
 def lmc_page(
     report: "LmcReport", path: "PathReport | None" = None, difference: "DifferenceReport | None" = None
 ) -> str:
-    """What a check found as one self-contained HTML page.
+    """Render the result of a check as one self-contained HTML page.
 
     Args:
-        report: Of `check_lmc`.
-        path: Of `walk_pair`; without it the page says which questions were not asked.
-        difference: Of `examine_difference`.
+        report: Result of `check_lmc`.
+        path: Result of `walk_pair`; without it, the page says which questions were not asked.
+        difference: Result of `examine_difference`.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
@@ -50,7 +50,7 @@ def lmc_page(
 
 
 def _tone(report: "LmcReport", path: "PathReport | None") -> str:
-    """Green only where the check exits with 0: losses that turn back on a low path are no reason against."""
+    """Return green only if the check exits with 0: a loss that turns back on a low path does not matter."""
     if path is not None and not (path.same_basin and path.smooth):
         return "bad"
     return _TONES.get(report.verdict, "bad")
@@ -65,12 +65,15 @@ def _asides(report: "LmcReport") -> list[str]:
     sample = report.sample
     if sample is not None and sample.read_bytes < sample.total_bytes:
         said.append(
-            f"Only {sample.read_bytes / sample.total_bytes:.1%} was read (seed {sample.seed}), so all numbers"
-            f" are estimates: at {sample.confidence:.0%} confidence the worst cosine is from {sample.low:.6f}"
-            f" to {sample.high:.6f}."
+            f"Only {sample.read_bytes / sample.total_bytes:.1%} of the weights was read (seed {sample.seed}),"
+            f" so all numbers are estimates: at {sample.confidence:.0%} confidence, the worst cosine is"
+            f" between {sample.low:.6f} and {sample.high:.6f}."
         )
     if report.identical_tensors:
-        said.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both.")
+        said.append(
+            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models."
+        )
     if report.skipped:
-        said.append(f"{len(report.skipped)} integer tensors were not compared.")
+        noun = "tensor was" if len(report.skipped) == 1 else "tensors were"
+        said.append(f"{len(report.skipped)} integer {noun} not compared.")
     return said

@@ -406,7 +406,7 @@ def test_a_path_that_cannot_be_walked_leaves_the_files_of_the_comparison(tmp_pat
     options = ("--texts", "bundled", "--csv", files[0], "--html", files[1])
     assert run("check-lmc", tmp_path / "a", tmp_path / "b", *options).exit_code == 3
     assert files[0].read_text(encoding="utf-8").count("\n") == 1 + len(tensors)
-    assert "--texts FILE asks it" in files[1].read_text(encoding="utf-8")
+    assert "add --texts FILE to find out" in files[1].read_text(encoding="utf-8")
 
 
 def test_two_outputs_in_one_file_are_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:

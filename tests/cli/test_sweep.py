@@ -202,7 +202,7 @@ def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
 def test_a_report_of_a_lambda_that_was_not_swept_is_refused(rollouts: Path, tmp_path: Path) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--lambdas", "0,1/3")
     assert result.exit_code == 3
-    assert "no rollout is of λ = 1of3" in result.stderr
+    assert "λ = 1of3 has no rollouts" in result.stderr
     assert "there are 0.00, 0.50, 1.00" in result.stderr
 
 
