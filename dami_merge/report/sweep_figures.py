@@ -132,8 +132,9 @@ def _frontier(comparison: "Comparison") -> Figure:
                         legend=alt.Legend(orient="top", title=None)),
         shape=alt.Shape("is:N", scale=alt.Scale(domain=kinds, range=("circle", "diamond")),
                         legend=alt.Legend(orient="top", title=None)),
-        tooltip=["λ:N", number("accuracy", ".1%"), number("tokens", ",.1f"), "is:N", "beaten by:N",
-                 number("on the frontier in", ".0%"), "worth serving:N"],
+        tooltip=["λ:N", number("accuracy", ".1%"), number("tokens", ",.1f"), "is:N",
+                 alt.Tooltip("beaten by:N", title="dominated by"),
+                 number("on the frontier in", ".0%", title="frontier share"), "worth serving:N"],
     )  # fmt: skip
     names = base.mark_text(align="left", dx=9, dy=9, fontSize=12).encode(text="λ:N")
     chart = alt.layer(

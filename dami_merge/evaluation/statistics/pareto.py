@@ -129,7 +129,7 @@ def _arrays(points: Sequence[Point]) -> tuple[Floats, Floats]:
 
 
 def _bends_down(first: Point, middle: Point, last: Point) -> bool:
-    """Return whether the middle is strictly above the line; exact, so that collinear points are recognised."""
+    """Return whether the middle is strictly above the line; exact, so that lines are recognised."""
     (x1, y1), (x2, y2), (x3, y3) = (
         (Fraction(each.tokens), Fraction(each.accuracy)) for each in (first, middle, last)
     )
