@@ -1,4 +1,4 @@
-"""The four questions of a check and their answers, and what to do next, in plain sentences. Source: ours."""
+"""The four questions of a check, their answers, and what to do next, in plain sentences. Source: ours."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 MEANING = {
     "connected": "interpolation should work",
     "doubtful": "interpolation may fail: try a few λ before you build a grid",
-    "not connected": "interpolation will most likely give garbage: is it one base?",
-    "undecided": "the sample is too small to tell: take a larger --sample",
+    "not connected": "interpolation will most likely give garbage: check that both models have the same base",
+    "undecided": "the sample is too small to decide: use a larger --sample",
 }
-"""What each verdict over the weights says of the merge."""
+"""What each verdict on the weights means for a merge."""
 
 _NOISY = 0.5
-"""Noise of rounding, in differences, from which a checkpoint near an end is said to be mostly rounding."""
+"""Rounding noise, as a share of the difference, above which the advice warns about it."""
 
 _NAMED = 5
-"""Layers or modules in one sentence at most; the others are counted."""
+"""Maximum number of layers or modules named in one sentence; the others are counted."""
 
 Said = Literal["yes", "no", "unclear", "not asked"]
 
@@ -35,10 +35,10 @@ class Answer:
 
     Attributes:
         question: `close weights?`, `one basin?`, `smooth path?`, `one way?`.
-        holds: None where it was not asked, or a sample leaves it open.
+        holds: Whether the answer is yes; None if the question was not asked, or a sample leaves it open.
         said: `yes`, `no`, `unclear` or `not asked`.
-        fact: What the answer rests on, or how to ask.
-        meaning: What the question is about, for somebody who has not read the manual.
+        fact: What the answer rests on, or how to ask the question.
+        meaning: What the question is about, for readers who have not read the manual.
     """
 
     question: str
@@ -50,37 +50,40 @@ class Answer:
 
 _CLOSE = (
     "close weights?",
-    "Do the matrices of every layer point the same way? Weights that do not cannot be averaged.",
+    "Do the two models' matrices point in the same direction in every layer? If not, averaging them makes no"
+    " sense.",
 )
 _BASIN = (
     "one basin?",
-    "Is every model between the two as good as the straight line between their losses? Two models can be"
-    " equally good and still have a wall between them.",
+    "Does the loss stay close to or below the straight line between the losses of the two models? Even two"
+    " equally good models can be separated by a barrier.",
 )
 _SMOOTH = (
     "smooth path?",
-    "Do the hidden states change evenly from λ to λ? A sudden switch leaves λ nothing to choose in between.",
+    "Do the hidden states change evenly from λ to λ? If they switch suddenly, nothing lies in between.",
 )
-_ONE_WAY = ("one way?", "Does the loss only rise, or only fall, on the way from Instruct to Thinking?")
+_ONE_WAY = ("one way?", "Does the loss only rise, or only fall, from Instruct to Thinking?")
 
 
 def answers(check: "Check") -> tuple[Answer, ...]:
-    """The four questions in their order, each answered or said not to be."""
+    """Answer the four questions in order; those that were not asked say how to ask them."""
     report, path = check.weights, check.path
     first = _answer(_CLOSE, _close_fact(report), holds=report.connected)
     if report.verdict == "undecided":
         first = replace(first, holds=None, said="unclear")
     if path is None:
-        asked = [_answer(each, "--texts FILE asks it", holds=None) for each in (_BASIN, _SMOOTH, _ONE_WAY)]
+        asked = [
+            _answer(each, "add --texts FILE to find out", holds=None) for each in (_BASIN, _SMOOTH, _ONE_WAY)
+        ]
         return (first, *asked)
     where = f" at λ = {label(path.barrier_lam)}" if path.barrier_above_line > 0 else ""
     above = max(path.barrier_above_line, 0)
     basin = (
-        f"the loss rises {above:.3f} nats above the line between the ends{where}"
+        f"the loss rises at most {above:.3f} nats above the line between the ends{where}"
         f" ({path.barrier:.3f} above their mean)"
     )
-    smooth = f"the largest step of the hidden states is {path.abruptness:.1f} times the usual one"
-    one_way = f"loss {path.points[0].loss:.3f} at λ = 0, {path.points[-1].loss:.3f} at λ = 1"
+    smooth = f"the largest step of the hidden states is {path.abruptness:.1f} times the median step"
+    one_way = f"the loss is {path.points[0].loss:.3f} at λ = 0 and {path.points[-1].loss:.3f} at λ = 1"
     return (
         first,
         _answer(_BASIN, basin, holds=path.same_basin),
@@ -98,17 +101,19 @@ def _close_fact(report: "WeightsReport") -> str:
     fact = f"worst cosine {report.worst_cosine:.6f}"
     if report.sample is None:
         return fact
-    return f"{fact} by a sample; {report.sample.low:.6f} to {report.sample.high:.6f} at 95%"
+    return f"{fact} in a sample; {report.sample.low:.6f} to {report.sample.high:.6f} at 95% confidence"
 
 
 def next_steps(check: "Check") -> tuple[str, ...]:
-    """At least one sentence; the most important first."""
+    """Say what to do next, the most important first, in at least one sentence."""
     report, path = check.weights, check.path
     steps = [*_weights(report), *_path(report, path), *_rounding(check.difference)]
     if report.refusals:
-        steps.append("read what `grid` would refuse: those differences must be settled or vouched for first")
+        steps.append("resolve what `grid` would refuse, or vouch for it, before you build a grid")
     if path is None and report.connected and not _same(report):
-        steps.append("walk the path before you trust it: `check-lmc … --texts FILE` with questions of yours")
+        steps.append(
+            "test the path before you trust it: run `check-lmc … --texts FILE` with your own questions"
+        )
     return tuple(steps)
 
 
@@ -119,39 +124,40 @@ def _same(report: "WeightsReport") -> bool:
 def _weights(report: "WeightsReport") -> list[str]:
     sample = report.sample
     if report.verdict == "undecided":
-        return ["take a larger sample, or read all of it: what was read fits more than one verdict"]
+        return ["use a larger --sample, or read all weights: this sample fits more than one verdict"]
     if report.verdict != "connected":
         return [_far(report)]
     if sample is not None and sample.read_bytes < sample.total_bytes:
-        return ["read all of it before you build: a sample can miss a few broken rows"]
+        return ["read all weights before you build a grid: a sample can miss a few broken rows"]
     if _same(report):
-        return ["every tensor is equal: these are one model, and every λ would be it; name two models"]
+        return ["pass two different models: all tensors are identical, so every λ would give the same model"]
     return []
 
 
 def _far(report: "WeightsReport") -> str:
-    """What far weights look like: nearly close, a broken layer, another order, another base."""
+    """Describe weights that are far apart: nearly close, a broken layer, changed modules, another base."""
     low = [layer.name for layer in report.layers if layer.matrices and _below(report, layer.matrices)]
     judged = sum(layer.matrices is not None for layer in report.layers)
     kinds = {cell.module for cell in report.cells}
     far = sorted({cell.module for cell in report.cells if _below(report, cell.similarity)})
     if report.verdict == "doubtful":
         return (
-            f"try three λ before you build a grid: {len(low)} of {judged} layers are below"
-            f" {report.threshold:.10g}, the lowest is {report.worst_layer}"
+            f"try three λ before you build a grid: the cosine is below {report.threshold:.10g} in"
+            f" {len(low)} of {judged} layers, and lowest in {report.worst_layer}"
         )
     if len(low) <= max(1, judged // 4) and len(low) < judged:
         return (
-            f"look at {_some(low)}: the other layers are close, so that a damaged or re-initialised"
-            " layer is likelier than another base"
+            f"inspect {_some(low)}: the other layers are close, so damage or re-initialisation is likelier"
+            " than a different base"
         )
     if len(far) <= len(kinds) // 2:
         return (
-            f"do not interpolate: {_some(far)} differ, and nothing else; so it is one base, and those"
-            " were trained anew, or hold their neurons in another order (align them first)"
+            f"do not interpolate: the models are far apart only in {_some(far)}, so they have the same base,"
+            " but these modules were retrained or have their neurons in another order (align them first)"
         )
     return (
-        f"do not interpolate: {len(low)} of {judged} layers point elsewhere, as in models of different bases"
+        f"do not interpolate: the weights point in different directions in {len(low)} of {judged} layers, as"
+        " in models with different bases"
     )
 
 
@@ -170,18 +176,19 @@ def _path(report: "WeightsReport", path: "PathReport | None") -> list[str]:
     steps = []
     if not path.same_basin:
         steps.append(
-            f"do not serve the middle: around λ = {label(path.barrier_lam)} both models' skills are lost"
+            f"do not serve λ around {label(path.barrier_lam)}: the skills of both models are lost there"
         )
     if not path.smooth:
         sizes = [1 - min(step.cosine) for step in path.steps]
         jump = path.steps[sizes.index(max(sizes))]
         steps.append(
-            f"expect a switch between λ = {label(jump.start)} and {label(jump.stop)}: sweep finer there, or"
-            " serve the two sides of it only"
+            f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep more λ"
+            " there, or serve only λ on either side"
         )
     if path.same_basin and path.smooth and report.connected and not _same(report):
         steps.append(
-            "build the grid and `sweep` it: what accuracy λ buys, and for how many tokens, a loss cannot tell"
+            "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"
+            " tokens"
         )
     return steps
 
@@ -193,6 +200,6 @@ def _rounding(difference: "DifferenceReport | None") -> list[str]:
     if not noisy:
         return []
     return [
-        f"at λ = {label(noisy[0].lam)} rounding adds {noisy[0].noise:.0%} of the difference as noise: use"
-        " larger λ, or take float32 sources and `--dtype float32`"
+        f"use larger λ, or float32 sources with `--dtype float32`: at λ = {label(noisy[0].lam)}, rounding"
+        f" adds noise worth {noisy[0].noise:.0%} of the difference"
     ]

@@ -1,4 +1,4 @@
-"""One line of a rollouts file: an answer, graded. Declared once; an unknown field is refused."""
+"""One line of a rollouts file: a graded answer. Declared once; unknown fields are refused."""
 
 from fractions import Fraction
 
@@ -9,22 +9,22 @@ from dami_merge.evaluation.grading.thinking import Thinking
 
 
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One sample.
+    """One graded sample.
 
     Attributes:
-        question: Id.
-        group: As the question says; may be empty.
-        fraction: λ exactly, `3/10`; `lambda` in the file.
-        sample: From 0 to K - 1.
-        text: What was generated, whole.
-        tokens: How many tokens that is; the cap for an answer that was cut.
-        finish: `length` where the cap cut it; such an answer is wrong.
+        question: Id of the question.
+        group: Group of the question; may be empty.
+        fraction: λ exactly, such as `3/10`; named `lambda` in the file.
+        sample: Number of the sample, from 0 to K - 1.
+        text: The complete generated text.
+        tokens: Number of generated tokens; the cap for a truncated answer.
+        finish: `length` if the answer was truncated at the cap; such an answer is wrong.
         thinking: State of the thinking block: none was begun, closed by its own tag, left open, or closed by
             another tag.
-        answer: What was graded; None where no answer was found.
-        correct: The grade.
+        answer: What was graded; None if no answer was found.
+        correct: Whether the answer is correct.
         seconds: Wall time.
-        settings: Digest of the settings that made it.
+        settings: Digest of the settings that produced the sample.
     """
 
     question: str

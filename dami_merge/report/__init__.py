@@ -1,1 +1,1 @@
-"""Results as pages that open anywhere, and as figures for papers. Measures nothing."""
+"""Results as self-contained pages, and as figures for papers. Measures nothing."""

@@ -1,4 +1,4 @@
-"""Which questions to show side by side over λ: those that tell what λ does. Chosen by rule, not by taste."""
+"""Choose the questions to show side by side over λ: those that show what λ does. By rule, not by taste."""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -16,8 +16,8 @@ class Example:
     """One question over λ.
 
     Attributes:
-        question: Id.
-        reason: Why it is shown.
+        question: Id of the question.
+        reason: Why the question is shown.
         answers: The first sample of each λ, ascending in λ.
     """
 
@@ -29,15 +29,15 @@ class Example:
 def examples(
     rollouts: Sequence[Rollout], *, among: Collection[str] | None = None, each: int = 1
 ) -> tuple[Example, ...]:
-    """Questions that have an answer at every λ, kind by kind.
+    """Choose questions that have an answer at every λ, kind by kind.
 
-    Kinds: answered from some λ on; right in the middle only; right at the first λ and wrong at the last;
-    right everywhere; right nowhere. The first sample that a λ has counts as its answer.
+    Kinds: wrong at first and correct from some λ on; correct only in the middle; correct at the first λ and
+    wrong at the last; correct at every λ; wrong at every λ. The first sample at each λ counts as its answer.
 
     Args:
-        rollouts: Of one sweep, in any order of λ and samples.
-        among: Ids to choose from; None is all.
-        each: Of a kind at most, in the order in which `rollouts` first names them.
+        rollouts: Rollouts of one sweep, λ and samples in any order.
+        among: Ids to choose from; None means all.
+        each: Maximum number of questions of each kind, in the order in which `rollouts` first names them.
     """
     lambdas = sorted({row.lam for row in rollouts})
     by_question: dict[str, dict[Fraction, Rollout]] = {}
@@ -70,9 +70,9 @@ def _middle(right: Sequence[bool]) -> bool:
 
 
 _KINDS = (
-    ("answered from some λ on", _gained),
-    ("right in the middle only", _middle),
-    ("right at first, and lost on the way", _lost),
-    ("right everywhere", all),
-    ("right nowhere", lambda right: not any(right)),
+    ("wrong at first, correct from some λ on", _gained),
+    ("correct only in the middle", _middle),
+    ("correct at first, wrong at the end", _lost),
+    ("correct at every λ", all),
+    ("wrong at every λ", lambda right: not any(right)),
 )

@@ -1,4 +1,4 @@
-"""The page of `dami-merge check-lmc --html`: verdict, four answers, what to do next, figures, differences."""
+"""The page of `dami-merge check-lmc --html`: verdict, four answers, next steps, figures, differences."""
 
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ _TONES = {"connected": "good", "doubtful": "warn", "undecided": "warn"}
 
 
 def lmc_page(check: "Check") -> str:
-    """What a check found as one self-contained HTML page.
+    """Render the result of a check as one self-contained HTML page.
 
     Args:
-        check: What `check_lmc` found; without a path the page says which questions were not asked.
+        check: Result of `check_lmc`; without a path, the page says which questions were not asked.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
@@ -46,7 +46,7 @@ def lmc_page(check: "Check") -> str:
 
 
 def _tone(check: "Check") -> str:
-    """Green only where the check passes."""
+    """Return green only if the check passes."""
     if check.weights.connected and not check.passes:
         return "bad"
     return _TONES.get(check.weights.verdict, "bad")
@@ -61,12 +61,15 @@ def _asides(report: "WeightsReport") -> list[str]:
     sample = report.sample
     if sample is not None and sample.read_bytes < sample.total_bytes:
         said.append(
-            f"Only {sample.read_bytes / sample.total_bytes:.1%} was read (seed {sample.seed}), so all numbers"
-            f" are estimates: at {sample.confidence:.0%} confidence the worst cosine is from {sample.low:.6f}"
-            f" to {sample.high:.6f}."
+            f"Only {sample.read_bytes / sample.total_bytes:.1%} of the weights was read (seed {sample.seed}),"
+            f" so all numbers are estimates: at {sample.confidence:.0%} confidence, the worst cosine is"
+            f" between {sample.low:.6f} and {sample.high:.6f}."
         )
     if report.identical_tensors:
-        said.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both.")
+        said.append(
+            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models."
+        )
     if report.skipped:
-        said.append(f"{len(report.skipped)} integer tensors were not compared.")
+        noun = "tensor was" if len(report.skipped) == 1 else "tensors were"
+        said.append(f"{len(report.skipped)} integer {noun} not compared.")
     return said

@@ -1,4 +1,4 @@
-"""The figures of a check of mode connectivity, from the values of a report."""
+"""The figures of a mode connectivity check, drawn from the values of a report."""
 
 import bisect
 import math
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.report import TensorReport, WeightsReport
 
 LARGEST_DISTRIBUTION = 3_000
-"""Tensors in one figure at most: beyond, the farthest apart are shown."""
+"""Maximum number of tensors in one figure; of more, those farthest apart are shown."""
 
 _FLOOR = 1e-8
-"""What is nearer to 0 is drawn here, since a logarithm ends nowhere."""
+"""Values nearer to 0 are drawn here, since a logarithmic axis has no 0."""
 
 _LIMITS = (0.95, 0.99, 0.999, 0.9999)
 _BANDS = ("below 0.95", "0.95 to 0.99", "0.99 to 0.999", "0.999 to 0.9999", "0.9999 and above")
 _COLOURS = ("#b2182b", "#ef8a62", "#f1c453", "#92c5de", "#2f76b8")
-"""One for each band; red to blue, which the colour-blind can tell apart too."""
+"""One for each band, from red to blue, which colour-blind readers can tell apart."""
 
 
 def lmc_figures(check: "Check") -> tuple[Figure, ...]:
-    """Those that there are numbers for.
+    """Draw the figures for which there are numbers.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
@@ -76,8 +76,8 @@ def _heat(report: "WeightsReport") -> Figure:
         18 * max(len({cell.layer for cell in report.cells}), 1),
     )  # fmt: skip
     caption = (
-        "Cosine of the matrices, layers by kinds of modules; blue is close, red is far apart. One red row is"
-        " one broken layer; red everywhere is another base. Values show on hover."
+        "Cosine similarity of the matrices by layer and kind of module: blue is close, red is far apart. A"
+        " single red row is a broken layer; red everywhere means different bases. Hover to see the values."
     )
     return figure("heat", "Where the two models differ", caption, chart)
 
@@ -107,10 +107,13 @@ def _distribution(report: "WeightsReport") -> Figure:
         ),
         20 * max(len({tensor.module for tensor in shown}), 1),
     )  # fmt: skip
-    caption = "Every tensor is a dot; the further right, the further apart. Equal tensors stand at 1e-8." + (
-        f" The {len(shown):,} that are farthest apart, of {len(report.tensors):,}."
-        if len(shown) < len(report.tensors)
-        else ""
+    caption = (
+        "Each dot is a tensor; the further right, the further apart. Equal tensors are drawn at 1e-8."
+        + (
+            f" Shown are the {len(shown):,} of {len(report.tensors):,} tensors that are farthest apart."
+            if len(shown) < len(report.tensors)
+            else ""
+        )
     )
     return figure("distribution", "How far apart the tensors are", caption, chart)
 
@@ -145,8 +148,8 @@ def _change(report: "WeightsReport") -> Figure:
         ),
         16 * max(len(rows), 1),
     )
-    caption = "Length of the difference of a layer's matrices against the length of Instruct's."
-    return figure("change", "How much each layer was changed", caption, chart)
+    caption = "Norm of the difference between the two models' matrices, relative to the norm of Instruct's."
+    return figure("change", "How much each layer differs", caption, chart)
 
 
 def _loss(path: "PathReport") -> Figure:
@@ -160,7 +163,7 @@ def _loss(path: "PathReport") -> Figure:
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=lambda_axis(),
-        y=alt.Y("loss:Q", title="loss of a token, nats", scale=alt.Scale(zero=False)),
+        y=alt.Y("loss:Q", title="loss per token, nats", scale=alt.Scale(zero=False)),
         color=two_kinds("curve", names),
         tooltip=[alt.Tooltip("curve:N", title="curve"), number("λ", ".3f"), number("loss", ".4f")],
     )
@@ -176,11 +179,11 @@ def _loss(path: "PathReport") -> Figure:
         280,
     )
     caption = (
-        "A wall between two basins would be a hump above the dashed line."
-        f" Here the highest point is {max(path.barrier_above_line, 0):.3f} nats above it,"
+        "A barrier between two basins shows as a hump above the dashed line."
+        f" Here, the loss rises at most {max(path.barrier_above_line, 0):.3f} nats above the line,"
         f" and {path.barrier:.3f} above the mean of both ends."
     )
-    return figure("loss", "Loss on the way from Instruct to Thinking", caption, chart)
+    return figure("loss", "Loss on the path from Instruct to Thinking", caption, chart)
 
 
 def _steps(path: "PathReport") -> Figure:
@@ -200,7 +203,7 @@ def _steps(path: "PathReport") -> Figure:
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke="#80808040")
         .encode(
-            x=alt.X("step:N", title="step of λ", sort=None, axis=alt.Axis(labelAngle=-45)),
+            x=alt.X("step:N", title="step in λ", sort=None, axis=alt.Axis(labelAngle=-45)),
             y=alt.Y("layer:N", title=None, sort=None),
             color=alt.Color(
                 "moved:Q",
@@ -213,8 +216,8 @@ def _steps(path: "PathReport") -> Figure:
         22 * max(len(path.steps[0].cosine), 1),
     )
     caption = (
-        "How far the hidden states of each layer move from one λ to the next. One bright column among dark"
-        f" ones is an abrupt switch; here the largest step is {path.abruptness:.1f} times the usual one."
+        "How far the hidden states of each layer move from one λ to the next. A single bright column among"
+        f" dark ones is an abrupt switch. Here, the largest step is {path.abruptness:.1f} times the median."
     )
     return figure("steps", "How evenly the hidden states change", caption, chart)
 
@@ -244,6 +247,6 @@ def _spectrum(difference: "DifferenceReport") -> Figure:
         20 * max(len(difference.spectra), 1),
     )  # fmt: skip
     caption = (
-        "One matrix of each kind. Long dark bars: the fine-tune moved the weights in few directions only."
+        "One matrix of each kind. A long dark bar means that the two models differ in only a few directions."
     )
-    return figure("spectrum", "Of how few directions the difference is made", caption, chart)
+    return figure("spectrum", "How few directions make up the difference", caption, chart)

@@ -1,7 +1,8 @@
-"""One self-contained HTML page: templates, figures and the code that draws them in one file.
+"""One self-contained HTML page: templates, figures and the code that draws them, in one file.
 
-A page asks nothing of any server: its policy forbids that, and a browser keeps it. Vega-Lite draws the
-figures in the browser, so that values show on hover; the same specifications become SVG and PNG for papers.
+A page makes no requests: its Content-Security-Policy forbids them, and browsers enforce it. Vega-Lite draws
+the figures in the browser, so that values show on hover; the same specifications become SVG and PNG for
+papers.
 """
 
 import json
@@ -24,13 +25,13 @@ _LESS_THAN = "\\u003c"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One picture.
+    """One figure.
 
     Attributes:
-        name: Short, for file names and anchors: `frontier`.
-        title: One line over it.
-        caption: How to read it, a sentence or two under it.
-        spec: Vega-Lite, as JSON types.
+        name: Short name for files and anchors, such as `frontier`.
+        title: One line above the figure.
+        caption: How to read the figure, in a sentence or two below it.
+        spec: Vega-Lite specification as JSON types.
     """
 
     name: str
@@ -40,24 +41,24 @@ class Figure:
 
 
 def figure(name: str, title: str, caption: str, chart: "alt.TopLevelMixin") -> Figure:
-    """A chart with what stands around it; what is not finite becomes null, which is not drawn.
+    """Put a title and a caption around a chart; non-finite values become null, which is not drawn.
 
     Raises:
-        altair.SchemaValidationError: The chart is none.
+        altair.SchemaValidationError: The chart is invalid.
     """
     return Figure(name, title, caption, msgspec.json.decode(msgspec.json.encode(chart.to_dict())))
 
 
 def plotting() -> Any:
-    """The altair module.
+    """Import altair and return it.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
     """
     try:
         import altair as alt
-        import jinja2  # noqa: F401 - what is missing is said at once
-        import vl_convert  # noqa: F401 - likewise
+        import jinja2  # noqa: F401 - a missing package is reported at once
+        import vl_convert  # noqa: F401 - the same
     except ImportError as error:
         message = f"a page needs {error.name}, which is not installed"
         raise DamiMergeError(message, hint=_INSTALL) from error
@@ -68,13 +69,13 @@ def render(template: str, *, title: str, values: Mapping[str, object], figures: 
     """Fill a template of this package.
 
     Args:
-        template: Its file name in `templates/`; extends `page.html`.
-        title: Of the browser's tab and of the page.
-        values: By name; text is escaped.
-        figures: Drawn where the template says `figure("name")`.
+        template: File name in `templates/`; the template extends `page.html`.
+        title: Title of the browser tab and of the page.
+        values: Values by name; text is escaped.
+        figures: Figures, drawn where the template calls `figure("name")`.
 
     Returns:
-        The page, about 1 MB, most of it the code that draws.
+        The page, about 1 MB, most of it drawing code.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
@@ -84,7 +85,7 @@ def render(template: str, *, title: str, values: Mapping[str, object], figures: 
     from markupsafe import Markup, escape
 
     def code(sentence: str) -> Markup:
-        """Words between backticks as code; all of it escaped."""
+        """Format words between backticks as code, and escape everything."""
         parts = map(escape, sentence.split("`"))
         return Markup("").join(
             Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
@@ -105,14 +106,14 @@ def render(template: str, *, title: str, values: Mapping[str, object], figures: 
         title=title,
         version=__version__,
         figures=by_name,
-        specs=Markup(specs.replace("<", _LESS_THAN)),  # noqa: S704 - JSON, and no tag can begin in it
+        specs=Markup(specs.replace("<", _LESS_THAN)),  # noqa: S704 - JSON in which no tag can begin
         drawing=Markup(_drawing_code()),  # noqa: S704 - the library's own code
     )
 
 
 @cache
 def _drawing_code() -> str:
-    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
+    """Return Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
     import vl_convert
 
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -120,7 +121,7 @@ def _drawing_code() -> str:
 
 
 def svg(each: Figure) -> str:
-    """A figure for a paper, as SVG; needs no browser."""
+    """Render a figure as SVG for a paper; needs no browser."""
     import vl_convert
 
     text: str = vl_convert.vegalite_to_svg(_fixed(each))
@@ -128,7 +129,7 @@ def svg(each: Figure) -> str:
 
 
 def png(each: Figure, *, scale: float = 2) -> bytes:
-    """A figure as PNG, `scale` pixels for each unit of the specification."""
+    """Render a figure as PNG, with `scale` pixels for each unit of the specification."""
     import vl_convert
 
     data: bytes = vl_convert.vegalite_to_png(_fixed(each), scale=scale)
@@ -136,7 +137,7 @@ def png(each: Figure, *, scale: float = 2) -> bytes:
 
 
 def _fixed(each: Figure) -> dict[str, object]:
-    """On paper there is no container whose width a figure could take."""
+    """Give a figure a fixed width: on paper, there is no container to fill."""
     spec = dict(each.spec)
     if spec.get("width") == "container":
         spec["width"] = 560

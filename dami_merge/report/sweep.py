@@ -1,4 +1,4 @@
-"""The page of `dami-merge report`: findings, texts side by side, curves, frontier, tables, settings."""
+"""The page of `dami-merge report`: findings, texts side by side, frontier, curves, tables, settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 600
 LONGEST_TEXT = 20_000
-"""Characters of one answer that the page carries at most."""
+"""Maximum number of characters of one answer on the page."""
 
 
 def sweep_page(
@@ -30,12 +30,12 @@ def sweep_page(
     title: str,
     origin: Mapping[str, str] | None = None,
 ) -> str:
-    """A sweep as one self-contained HTML page.
+    """Render a sweep as one self-contained HTML page.
 
     Args:
-        report: Of `summarise`.
-        rollouts: What it summarises; a few of their texts are shown.
-        sidecar: Of the same file.
+        report: Result of `summarise`.
+        rollouts: The summarised rollouts; a few of their texts are shown.
+        sidecar: Sidecar of the same rollouts file.
         title: What was swept.
         origin: Further facts for the table of settings, such as the digests of a grid.
 
@@ -68,10 +68,10 @@ def sweep_page(
 
 
 def _settings(sidecar: "Sidecar", origin: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Every setting by its name, the backend's own with a prefix."""
+    """Return every setting with its name; those of the backend have a prefix."""
     flat: dict[str, object] = msgspec.to_builtins(sidecar.settings)
     backend = flat.pop("backend")
     assert isinstance(backend, dict), "declared as a mapping"  # noqa: S101
     rows = {**flat, **{f"backend.{name}": value for name, value in backend.items()}, **origin}
-    rows["digest of the settings"] = sidecar.settings.digest()
+    rows["settings digest"] = sidecar.settings.digest()
     return [(name, str(value)) for name, value in rows.items()]

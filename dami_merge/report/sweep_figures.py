@@ -1,4 +1,4 @@
-"""The figures of a sweep, from the values of its summary."""
+"""The figures of a sweep, drawn from the values of its summary."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ _STATE_COLOURS = (MAIN, SECOND, "#b2182b", "#c9ced4")
 
 
 def sweep_figures(report: "SweepReport") -> tuple[Figure, ...]:
-    """Accuracy and tokens over λ, the frontier, what became of the thinking block, and each group.
+    """Draw the frontier, accuracy and tokens over λ, how the thinking block ended, and each group.
 
     Raises:
         DamiMergeError: The extra `report` is not installed.
@@ -55,7 +55,7 @@ def _values(rows: "Sequence[LambdaSummary]") -> list[dict[str, object]]:
 
 
 def _curve(values: list[dict[str, object]], what: str, ends: tuple[str, str], form: str) -> "LayerChart":
-    """A line with its interval behind it and dots on it."""
+    """Draw a line with dots on it and its interval behind it."""
     alt = plotting()
     axis = alt.Axis(format=form if form.endswith("%") else "~s")
     tooltip = [
@@ -75,8 +75,8 @@ def _curve(values: list[dict[str, object]], what: str, ends: tuple[str, str], fo
 def _accuracy(rows: "Sequence[LambdaSummary]") -> Figure:
     chart = _curve(_values(rows), "accuracy", ("low", "high"), ".1%")
     caption = (
-        "Share of right answers, each question counted once. The band is a 95% Wilson interval of as many"
-        " independent answers as the samples are worth."
+        "Share of correct answers; each question counts once. The band is a 95% Wilson interval that allows"
+        " for samples of the same question not being independent."
     )
     return figure("accuracy", "Accuracy over λ", caption, wide(chart, _CURVE_HEIGHT))
 
@@ -91,8 +91,8 @@ def _tokens(rows: "Sequence[LambdaSummary]") -> Figure:
     )
     chart = alt.layer(_curve(values, "tokens", ("fewest", "most"), ",.1f"), median)
     caption = (
-        "Generated tokens of an answer: the mean with its 95% interval, and the median dashed. An answer that"
-        " was cut costs the cap."
+        "Generated tokens per answer: the mean with its 95% interval, and the median (dashed). A truncated"
+        " answer costs the whole cap."
     )
     return figure("tokens", "Tokens over λ", caption, wide(chart, _CURVE_HEIGHT))
 
@@ -132,8 +132,9 @@ def _frontier(comparison: "Comparison") -> Figure:
                         legend=alt.Legend(orient="top", title=None)),
         shape=alt.Shape("is:N", scale=alt.Scale(domain=kinds, range=("circle", "diamond")),
                         legend=alt.Legend(orient="top", title=None)),
-        tooltip=["λ:N", number("accuracy", ".1%"), number("tokens", ",.1f"), "is:N", "beaten by:N",
-                 number("on the frontier in", ".0%"), "worth serving:N"],
+        tooltip=["λ:N", number("accuracy", ".1%"), number("tokens", ",.1f"), "is:N",
+                 alt.Tooltip("beaten by:N", title="dominated by"),
+                 number("on the frontier in", ".0%", title="frontier share"), "worth serving:N"],
     )  # fmt: skip
     names = base.mark_text(align="left", dx=9, dy=9, fontSize=12).encode(text="λ:N")
     chart = alt.layer(
@@ -143,8 +144,8 @@ def _frontier(comparison: "Comparison") -> Figure:
         names,
     )
     caption = (
-        "Up and to the left is better. The steps join the λ that none beats: the best single λ for each"
-        " budget. The dashed hull is what sending a share of the queries to one λ and the rest to another can"
+        "Up and to the left is better. The solid steps join the λ that no other λ dominates: the best single"
+        " λ for each token budget. The dashed hull is the best that splitting the queries between two λ can"
         " reach."
     )
     return figure("frontier", "Accuracy against tokens", caption, wide(chart, _FRONTIER_HEIGHT))
@@ -170,12 +171,12 @@ def _thinking(rows: "Sequence[LambdaSummary]") -> Figure:
             tooltip=["λ:N", "state:N", number("share", ".1%"), number("cut", ".1%", title="cut at the cap")],
         )
     )  # fmt: skip
-    caption = "What became of the thinking block. Where it appears at once, λ is a switch and not a dial."
+    caption = "How the thinking block ended. Where it appears all at once, λ is a switch, not a dial."
     return figure("thinking", "The thinking block over λ", caption, wide(chart, _CURVE_HEIGHT))
 
 
 def _shares(row: "LambdaSummary") -> tuple[float, ...]:
-    """As `_STATES`; the rest may come out below 0 by a rounding."""
+    """Return the shares of `_STATES`; rounding could put the last one below 0."""
     shares = (row.closed, row.wrong_tag, row.unclosed)
     return *shares, max(0.0, 1 - sum(shares))
 
@@ -193,5 +194,5 @@ def _group(place: int, section: "Section") -> Figure:
         ),
     )
     noun = "question" if section.questions == 1 else "questions"
-    title = f"{section.group or 'without a group'} ({section.questions:,} {noun})"
+    title = f"{section.group or 'no group'} ({section.questions:,} {noun})"
     return figure(f"{GROUP_PREFIX}{place}", title, "", wide(chart, _GROUP_HEIGHT))

@@ -40,7 +40,7 @@ def test_every_tensor_is_shown_on_request(pair_folders: tuple[Path, Path]) -> No
 
 @pytest.mark.parametrize(
     ("noise", "verdict", "meaning"),
-    [(0.02, "doubtful", "try a few λ"), (0.5, "not connected", "is it one base?")],
+    [(0.02, "doubtful", "try a few λ"), (0.5, "not connected", "check that both models have the same base")],
 )
 def test_other_pairs_exit_with_one(tmp_path: Path, noise: float, verdict: str, meaning: str) -> None:
     tensors = random_tensors(seed=0)
@@ -247,7 +247,7 @@ def test_how_the_small_files_differ_is_printed_on_request(tmp_path: Path) -> Non
 def test_json_says_the_answers_the_next_steps_and_the_differences(pair_folders: tuple[Path, Path]) -> None:
     value = json.loads(run("check-lmc", *pair_folders, "--json").stdout)
     assert [answer["holds"] for answer in value["answers"]] == [True, None, None, None]
-    assert "walk the path" in value["next"][0]
+    assert "test the path" in value["next"][0]
     assert value["differences"]["template"][0].startswith("--- ")
     assert f"next: {value['next'][0]}" in run("check-lmc", *pair_folders).stdout
 
@@ -354,7 +354,7 @@ def test_a_sample_that_decides_nothing_exits_with_one_and_says_the_way_out(
     worst = json.loads(run("check-lmc", *large_folders, "--json").stdout)["worst_cosine"]
     result = run("check-lmc", *large_folders, "--sample", "5%", "--threshold", worst)
     assert result.exit_code == 1
-    assert "undecided: the sample is too small to tell: take a larger --sample" in result.stdout
+    assert "undecided: the sample is too small to decide: use a larger --sample" in result.stdout
     assert any(line.startswith("close weights?  unclear") for line in result.stdout.splitlines())
 
 
@@ -406,7 +406,7 @@ def test_a_path_that_cannot_be_walked_leaves_the_files_of_the_comparison(tmp_pat
     options = ("--texts", "bundled", "--csv", files[0], "--html", files[1])
     assert run("check-lmc", tmp_path / "a", tmp_path / "b", *options).exit_code == 3
     assert files[0].read_text(encoding="utf-8").count("\n") == 1 + len(tensors)
-    assert "--texts FILE asks it" in files[1].read_text(encoding="utf-8")
+    assert "add --texts FILE to find out" in files[1].read_text(encoding="utf-8")
 
 
 def test_two_outputs_in_one_file_are_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:

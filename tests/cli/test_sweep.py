@@ -48,7 +48,7 @@ def test_a_sweep_shows_a_row_for_each_lambda_and_what_it_means(grid: Path, rollo
     assert [row[0] for row in rows] == ["0.00", "0.50", "1.00"]
     accuracies = [float(row[1].rstrip("%")) for row in rows]
     assert accuracies[0] < accuracies[1] < accuracies[2]
-    assert "From λ = 0.00 to 1.00 accuracy goes from" in result.stdout
+    assert "From λ = 0.00 to λ = 1.00, accuracy goes from" in result.stdout
     assert f"dami-merge report --rollouts {rollouts}" in result.stdout
     assert "which holds 180 answers" in result.stderr
 
@@ -120,7 +120,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
         (("--output", "no/such/folder/r.jsonl"), 2, "there is no folder"),
-        (("--grader", "nothing"), 2, "names no grader"),
+        (("--grader", "nothing"), 2, "does not name a grader"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
     ],
@@ -156,7 +156,7 @@ def test_a_report_writes_the_page_and_every_figure(grid: Path, rollouts: Path, t
 def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Path) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--lambdas", "0,1", "--json")
     assert json.loads(result.stdout)["lambdas"] == ["0/1", "1/1"]
-    assert "30 question(s), 120 answer(s) at" in (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "30 questions,\n120 answers at" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("output", "words"), [("no/p.html", "there is no folder"), (".", "is a folder")])

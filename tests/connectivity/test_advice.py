@@ -40,7 +40,7 @@ def _report(tmp_path: Path, noise: float, **config: object) -> WeightsReport:
 def test_questions_that_were_not_asked_say_how_to_ask(tmp_path: Path) -> None:
     found = answers(Check(_report(tmp_path, 0.01), None))
     assert [answer.holds for answer in found] == [True, None, None, None]
-    assert {answer.fact for answer in found[1:]} == {"--texts FILE asks it"}
+    assert {answer.fact for answer in found[1:]} == {"add --texts FILE to find out"}
 
 
 def test_every_answer_states_what_it_rests_on(tmp_path: Path) -> None:
@@ -48,25 +48,26 @@ def test_every_answer_states_what_it_rests_on(tmp_path: Path) -> None:
     found = answers(Check(_report(tmp_path, 0.01), wall))
     assert [answer.holds for answer in found] == [True, False, False, False]
     assert "4.400 nats above the line between the ends at λ = 0.50 (4.900 above their mean)" in found[1].fact
-    assert "20.0 times the usual one" in found[2].fact
-    assert found[3].fact == "loss 2.000 at λ = 0, 1.200 at λ = 1"
+    assert "20.0 times the median step" in found[2].fact
+    assert found[3].fact == "the loss is 2.000 at λ = 0 and 1.200 at λ = 1"
 
 
 def test_a_connected_pair_is_sent_on_to_the_path_and_then_to_the_grid(tmp_path: Path) -> None:
     report = _report(tmp_path, 0.01)
     assert next_steps(Check(report)) == (
-        "walk the path before you trust it: `check-lmc … --texts FILE` with questions of yours",
+        "test the path before you trust it: run `check-lmc … --texts FILE` with your own questions",
     )
     assert next_steps(Check(report, GOOD)) == (
-        "build the grid and `sweep` it: what accuracy λ buys, and for how many tokens, a loss cannot tell",
+        "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"
+        " tokens",
     )
 
 
 def test_a_wall_and_a_switch_are_each_told_with_their_place(tmp_path: Path) -> None:
     report = _report(tmp_path, 0.01)
     wall, switch = next_steps(Check(report, _path((2.0, 4, 6, 4, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4)))
-    assert "do not serve the middle: around λ = 0.50" in wall
-    assert "a switch between λ = 0.50 and 0.75" in switch
+    assert "do not serve λ around 0.50: " in wall
+    assert "a sudden switch between λ = 0.50 and λ = 0.75" in switch
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_far_weights_come_first(tmp_path: Path, noise: float, begins: str) -> No
     report = _report(tmp_path, noise)
     assert not report.connected
     assert next_steps(Check(report))[0].startswith(begins)
-    assert not any("walk the path" in step for step in next_steps(Check(report)))
+    assert not any("test the path" in step for step in next_steps(Check(report)))
 
 
 def test_what_grid_would_refuse_is_a_step_of_its_own(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_what_grid_would_refuse_is_a_step_of_its_own(tmp_path: Path) -> None:
 def test_rounding_that_drowns_the_difference_is_told(tmp_path: Path, noise: float, told: bool) -> None:
     difference = DifferenceReport(10, (Survival(Fraction(1, 10), 0.4, noise),), (1,), ())
     steps = next_steps(Check(_report(tmp_path, 0.01), GOOD, difference))
-    assert any("at λ = 0.10 rounding adds 60%" in step for step in steps) is told
+    assert any("at λ = 0.10, rounding adds noise worth 60%" in step for step in steps) is told
 
 
 @pytest.fixture
@@ -119,20 +120,22 @@ CLOSE, FAR = {"q": 0.999, "up": 0.999}, {"q": 0.1, "up": 0.1}
 
 def test_one_far_layer_of_many_is_a_broken_layer(report: WeightsReport) -> None:
     (step,) = next_steps(Check(_layered(report, [CLOSE, FAR, CLOSE, CLOSE])))
-    assert step.startswith("look at L1: the other layers are close")
+    assert step.startswith("inspect L1: the other layers are close")
 
 
 def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: WeightsReport) -> None:
     assert next_steps(Check(_layered(report, [FAR]))) == (
-        "do not interpolate: 1 of 1 layers point elsewhere, as in models of different bases",
+        "do not interpolate: the weights point in different directions in 1 of 1 layers, as in models with"
+        " different bases",
     )
 
 
 def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: WeightsReport) -> None:
     (step,) = next_steps(Check(_layered(report, [FAR, FAR, *[CLOSE] * 6])))
-    assert step.startswith("look at L0, L1: ")
+    assert step.startswith("inspect L0, L1: ")
     assert next_steps(Check(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 6]))) == (
-        "do not interpolate: 3 of 9 layers point elsewhere, as in models of different bases",
+        "do not interpolate: the weights point in different directions in 3 of 9 layers, as in models with"
+        " different bases",
     )
 
 
@@ -140,17 +143,19 @@ def test_of_many_broken_layers_and_modules_five_are_named_and_the_others_counted
     report: WeightsReport,
 ) -> None:
     (step,) = next_steps(Check(_layered(report, [*[FAR] * 7, *[CLOSE] * 21])))
-    assert step.startswith("look at L0, L1, L2, L3, L4 and 2 more: ")
+    assert step.startswith("inspect L0, L1, L2, L3, L4 and 2 more: ")
     modules = {f"m{number}": 0.1 if number < 6 else 0.999 for number in range(12)}
     (step,) = next_steps(Check(_layered(report, [modules] * 4)))
-    assert step.startswith("do not interpolate: m0, m1, m2, m3, m4 and 1 more differ, and nothing else")
+    assert step.startswith(
+        "do not interpolate: the models are far apart only in m0, m1, m2, m3, m4 and 1 more, so they"
+    )
 
 
 def test_modules_that_are_far_by_the_half_are_named_and_more_are_another_base(report: WeightsReport) -> None:
     (step,) = next_steps(Check(_layered(report, [{"q": 0.999, "up": 0.1}] * 4)))
-    assert step.startswith("do not interpolate: up differ, and nothing else")
+    assert step.startswith("do not interpolate: the models are far apart only in up, so they")
     (step,) = next_steps(Check(_layered(report, [{"q": 0.999, "k": 0.1, "up": 0.1}] * 4)))
-    assert step.endswith("4 of 4 layers point elsewhere, as in models of different bases")
+    assert step.endswith("in 4 of 4 layers, as in models with different bases")
 
 
 def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: WeightsReport) -> None:
@@ -158,7 +163,7 @@ def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: W
         _layered(report, [CLOSE, {"q": 0.97}, {"q": 0.99}]), verdict="doubtful", worst_layer="L1"
     )
     assert next_steps(Check(doubtful)) == (
-        "try three λ before you build a grid: 1 of 3 layers are below 0.99, the lowest is L1",
+        "try three λ before you build a grid: the cosine is below 0.99 in 1 of 3 layers, and lowest in L1",
     )
 
 
@@ -173,9 +178,11 @@ def _sampled(report: WeightsReport, read: int) -> WeightsReport:
 
 def test_a_sample_is_told_with_its_bounds_and_sent_on_to_all_of_it(report: WeightsReport) -> None:
     sampled = _sampled(report, 50)
-    assert answers(Check(sampled, None))[0].fact.endswith(" by a sample; 0.980000 to 0.995000 at 95%")
+    assert answers(Check(sampled, None))[0].fact.endswith(
+        " in a sample; 0.980000 to 0.995000 at 95% confidence"
+    )
     assert next_steps(Check(sampled))[0] == (
-        "read all of it before you build: a sample can miss a few broken rows"
+        "read all weights before you build a grid: a sample can miss a few broken rows"
     )
     assert next_steps(Check(_sampled(report, 1000))) == next_steps(Check(report))
 
@@ -185,24 +192,25 @@ def test_a_sample_that_leaves_it_open_says_unclear_and_asks_for_a_larger_one(rep
     first = answers(Check(undecided, None))[0]
     assert (first.said, first.holds) == ("unclear", None)
     assert next_steps(Check(undecided)) == (
-        "take a larger sample, or read all of it: what was read fits more than one verdict",
+        "use a larger --sample, or read all weights: this sample fits more than one verdict",
     )
 
 
 def test_one_model_twice_is_not_sent_on_to_a_grid(report: WeightsReport) -> None:
     same = replace(report, identical_tensors=len(report.tensors))
     assert len(next_steps(Check(same, GOOD))) == 1
-    assert "these are one model" in next_steps(Check(same, GOOD))[0]
+    assert "all tensors are identical" in next_steps(Check(same, GOOD))[0]
 
 
 def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -> None:
     found = answers(Check(_report(tmp_path, 0.01), _path((2.0, 1.5, 1.4, 1.3, 1.2), (0.01,) * 4, above=-0.2)))
     assert (
-        found[1].fact == "the loss rises 0.000 nats above the line between the ends (0.300 above their mean)"
+        found[1].fact
+        == "the loss rises at most 0.000 nats above the line between the ends (0.300 above their mean)"
     )
     assert found[1].holds is True
     assert [answer.said for answer in found] == ["yes"] * 4
 
 
 def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:
-    assert not any("build the grid" in step for step in next_steps(Check(_report(tmp_path, 0.02), GOOD)))
+    assert not any("build a grid and" in step for step in next_steps(Check(_report(tmp_path, 0.02), GOOD)))

@@ -10,11 +10,11 @@ from tests.evaluation.simulated import rollout
 
 LAMBDAS = ("0", "1/3", "2/3", "1")
 GAINED, MIDDLE, LOST = (
-    "answered from some λ on",
-    "right in the middle only",
-    "right at first, and lost on the way",
+    "wrong at first, correct from some λ on",
+    "correct only in the middle",
+    "correct at first, wrong at the end",
 )
-EVERYWHERE, NOWHERE = "right everywhere", "right nowhere"
+EVERYWHERE, NOWHERE = "correct at every λ", "wrong at every λ"
 
 
 def _question(name: str, marks: str, lambdas: tuple[str, ...] = LAMBDAS) -> list[Rollout]:

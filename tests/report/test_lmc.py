@@ -107,7 +107,7 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
         "smooth path? yes",
         "one way? yes",
     ]
-    assert "build the grid" in page.locator("ul").first.inner_text()
+    assert "build a grid" in page.locator("ul").first.inner_text()
     assert page.locator("li code").first.inner_text() == "sweep"
 
 
@@ -158,7 +158,7 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(".verdict.bad").count() == 1
-    assert f"The 3 that are farthest apart, of {len(left)}" in opened.page.content()
+    assert f"Shown are the 3 of {len(left)} tensors that are farthest apart." in opened.page.content()
     assert opened.page.locator("[data-figure=distribution] .mark-symbol.marks path").count() == 3
 
 
@@ -182,8 +182,8 @@ def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_pa
     assert opened.console == []
     words = opened.page.locator("body").inner_text()
     assert "elements, none of which differs." in words
-    assert "Config, sampling defaults, tokenizer and chat template are equal." in words
-    assert f"{len(tensors)} of {len(tensors)} tensors are equal in both." in words
+    assert "Config, sampling defaults, tokenizer and chat template are the same in both models." in words
+    assert f"{len(tensors)} of {len(tensors)} tensors are identical in both models." in words
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(f".verdict.{tone}").count() == 1
-    assert f"the highest point is {above:.3f} nats above it, and {above + 0.5:.3f} above" in " ".join(
+    assert f"rises at most {above:.3f} nats above the line, and {above + 0.5:.3f} above" in " ".join(
         opened.page.locator("#figure-loss figcaption").inner_text().split()
     )
     assert opened.page.locator("[data-figure=steps] .mark-rect.role-mark path").count() == 8
@@ -224,8 +224,8 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
 def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Check) -> None:
     sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, ())
     page = lmc_page(Check(replace(found.weights, verdict="undecided", sample=sample)))
-    assert "Only 5.0% was read (seed 3), so all numbers" in page
-    assert "at 95% confidence the worst cosine is from 0.970000" in page
+    assert "Only 5.0% of the weights was read (seed 3), so all numbers" in page
+    assert "at 95% confidence, the worst cosine is between 0.970000" in page
     assert '<section class="verdict warn">' in page
     assert '<span class="warn">unclear</span>' in page
     whole = lmc_page(Check(replace(found.weights, sample=replace(sample, read_bytes=1000))))
@@ -258,4 +258,5 @@ def test_differences_stand_side_by_side_and_only_those_that_matter_are_red(found
         left, right = (f'<td class="name">{cell}</td>' for cell in cells)
         row = f'<td class="name">{field.field}</td>{left} {right} <td{red}>{field.consequence}</td>'
         assert row in page
-    assert "At λ = 0.10 rounding to the stored dtype keeps 75.0% of the difference and adds 25.0% of" in page
+    assert "At λ = 0.10, rounding to the stored dtype keeps 75.0% of the difference and adds noise" in page
+    assert "adds noise worth 25.0% of it.</p>" in page

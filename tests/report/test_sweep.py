@@ -75,7 +75,7 @@ def test_the_texts_of_one_question_stand_side_by_side(reader: Reader, page_file:
     assert cells.count() == len(LAMBDAS)
     for number, row in enumerate(shown[0].answers):
         words = cells.nth(number).inner_text()
-        assert ("right" if row.correct else "wrong") in words
+        assert ("correct" if row.correct else "wrong") in words
         assert f"{row.tokens} tokens" in words
     boxes = [cells.nth(number).bounding_box() for number in range(2)]
     assert boxes[0] is not None
@@ -123,7 +123,8 @@ def test_a_sweep_that_has_only_begun_is_drawn_as_far_as_it_is(
     opened = reader.open(file)
     assert opened.console == []
     assert (
-        "Not finished: 10 of 40 questions have answers at every λ" in opened.page.locator("ul").inner_text()
+        "The sweep is unfinished: 10 of 40 questions have an answer at every λ"
+        in opened.page.locator("ul").inner_text()
     )
 
 
@@ -137,7 +138,7 @@ def test_a_single_answer_is_drawn(reader: Reader, swept: Path, tmp_path: Path) -
     file.write_text(_page(one), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
-    assert "Nothing can be compared: λ = 1.00 is the only one" in opened.page.locator("ul").inner_text()
+    assert "Nothing can be compared: λ = 1.00 is the only λ" in opened.page.locator("ul").inner_text()
 
 
 def test_a_long_text_is_shown_in_part_and_whole_on_request(
@@ -200,9 +201,9 @@ def test_an_example_whose_question_is_not_on_file_gives_way_to_the_next(
 ) -> None:
     rows = [rollout(name, lam, correct=lam == "1") for name in ("lost", "q003") for lam in ("0", "1/3", "1")]
     page = _opened(reader, rows, swept, tmp_path).page
-    assert page.locator("h3", has_text="answered from some λ on").count() == 1
+    assert page.locator("h3", has_text="wrong at first, correct from some λ on").count() == 1
     assert page.locator("p", has_text="Question q003").count() == 1
-    assert page.locator(".answer h4").all_inner_texts() == ["λ 0.00 wrong", "λ 1of3 wrong", "λ 1.00 right"]
+    assert page.locator(".answer h4").all_inner_texts() == ["λ 0.00 wrong", "λ 1of3 wrong", "λ 1.00 correct"]
 
 
 def test_pass_at_the_most_is_empty_where_no_question_has_so_many_samples(
@@ -229,7 +230,7 @@ def test_groups_stand_by_their_names_whatever_these_are(reader: Reader, swept: P
     page = _opened(reader, rows, swept, tmp_path).page
     assert page.title() == "T"
     assert page.locator(".groups figure h3").all_inner_texts() == [
-        "without a group (1 question)",
+        "no group (1 question)",
         f"{EVIL} (2 questions)",
         "a/b (1 question)",
     ]
@@ -239,7 +240,10 @@ def test_groups_stand_by_their_names_whatever_these_are(reader: Reader, swept: P
 def test_answers_of_two_settings_are_said_not_to_compare(reader: Reader, swept: Path, tmp_path: Path) -> None:
     rows = [rollout("q000", "0", settings="a"), rollout("q000", "1", settings="b")]
     page = _opened(reader, rows, swept, tmp_path).page
-    assert "made with 2 different settings: the λ do not compare" in page.locator(".verdict.bad").inner_text()
+    assert (
+        "come from 2 different settings, so the λ cannot be compared"
+        in page.locator(".verdict.bad").inner_text()
+    )
     rows = [rollout("q000", "0"), rollout("q000", "1")]
     assert _opened(reader, rows, swept, tmp_path).page.locator(".verdict").count() == 0
 
@@ -247,7 +251,7 @@ def test_answers_of_two_settings_are_said_not_to_compare(reader: Reader, swept: 
 def test_what_was_not_measured_against_thinking_has_no_such_table(
     reader: Reader, swept: Path, tmp_path: Path
 ) -> None:
-    headings = "Each λ against Thinking", "The best single λ under a budget"
+    headings = "Each λ against Thinking", "The best single λ for each token budget"
     for lams, expected in ((("0", "1/2"), headings[1:]), (("0", "1"), headings)):
         rows = [rollout("q000", lam, tokens=0) for lam in lams]
         page = _opened(reader, rows, swept, tmp_path).page
@@ -283,7 +287,7 @@ def test_the_tables_and_settings_say_what_the_summary_says(
     sidecar = read_sidecar(swept)
     assert "backend.kind calculator" in tables[3]
     assert f"max_tokens {sidecar.settings.max_tokens}" in tables[3]
-    assert f"digest of the settings {sidecar.settings.digest()}" in tables[3]
+    assert f"settings digest {sidecar.settings.digest()}" in tables[3]
 
 
 def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
@@ -310,6 +314,10 @@ def test_an_answer_is_shown_with_its_grade_its_block_and_whether_it_was_cut(
     ]
     answers = _opened(reader, rows, swept, tmp_path).page.locator(".answer")
     words = [" ".join(each.split()) for each in answers.locator("p").all_inner_texts()]
-    assert words == ["5 tokens", "1,234 tokens, cut, block unclosed", "60 tokens, block closed"]
+    assert words == [
+        "5 tokens",
+        "1,234 tokens, truncated, thinking block left open",
+        "60 tokens, thinking block closed",
+    ]
     marks = answers.locator("h4 span").evaluate_all("all => all.map(e => [e.className, e.innerText])")
-    assert marks == [["bad", "wrong"], ["bad", "wrong"], ["good", "right"]]
+    assert marks == [["bad", "wrong"], ["bad", "wrong"], ["good", "correct"]]

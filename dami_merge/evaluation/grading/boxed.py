@@ -1,4 +1,4 @@
-r"""What stands in `\boxed{…}`. Knows LaTeX braces only, and nothing of mathematics."""
+r"""The content of `\boxed{…}`. Knows only LaTeX braces, not mathematics."""
 
 import re
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Boxed:
     """The last box of a text.
 
     Attributes:
-        content: What stands in it; of boxes that only a comma, `and` or `or` divide, all with commas
-            between. None if the text has no box that is not empty, or the last is not closed.
-        cut: The last box is not closed.
+        content: Content of the last box; boxes separated only by a comma, `and` or `or` are joined with
+            commas. None if every box is empty, there is no box, or the last box is not closed.
+        cut: Whether the last box is not closed.
     """
 
     content: str | None
@@ -26,16 +26,16 @@ class Boxed:
 
 
 def last_boxed(text: str) -> Boxed:
-    r"""The content of the last `\boxed{…}` or `\fbox{…}`, braces balanced; `\boxed 5` holds one token.
+    r"""Find the last `\boxed{…}` or `\fbox{…}`, with balanced braces; `\boxed 5` holds one token.
 
-    Empty boxes do not count: a model that repeats its instructions writes `\boxed{}`.
+    Empty boxes are ignored: a model that repeats its instructions writes `\boxed{}`.
     """
     boxes, open_at = _boxes(text)
     contents: list[str] = []
     end = 0
     for start, after, content in boxes:
         if start < end or not content:
-            continue  # inside the one before, or empty
+            continue  # nested in the previous box, or empty
         if contents and not _JOIN.fullmatch(text, end, start):
             contents.clear()
         contents.append(content)
@@ -46,17 +46,17 @@ def last_boxed(text: str) -> Boxed:
 
 
 def plain(text: str) -> str:
-    r"""A text without the LaTeX around words: `\text{yes}` and `$yes$` are `yes`; white space normalised."""
+    r"""Strip the LaTeX around words and normalise whitespace: `\text{yes}` and `$yes$` become `yes`."""
     return " ".join(_TEXT.sub(r"\1", text.replace("$", " ")).split())
 
 
 def _boxes(text: str) -> tuple[list[tuple[int, int, str]], int]:
-    """Start, end and content of every closed box, by start, and where the last open one starts, or -1.
+    """Return (start, end, content) of each closed box, by start, and the start of the last open box or -1.
 
-    One pass: a model caught in a loop may write thousands of boxes and close none.
+    A single pass: a model stuck in a loop may write thousands of boxes and close none.
     """
     boxes: list[tuple[int, int, str]] = []
-    opened: list[re.Match[str] | None] = []  # None for a brace that is no box's
+    opened: list[re.Match[str] | None] = []  # None for a brace that opens no box
     for part in _PART.finditer(text):
         if part["box"] and not part[0].endswith("{"):
             token = _TOKEN.match(text, part.end())

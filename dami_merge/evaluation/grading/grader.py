@@ -1,6 +1,6 @@
-r"""An answer against the right one. Never imports torch; math-verify runs in a process of its own.
+r"""Grade an answer against the correct one. Never imports torch; math-verify runs in a process of its own.
 
-Graded is what follows the thinking block; cutting that off is `thinking.split_thinking`.
+Only the text after the thinking block is graded; `thinking.split_thinking` removes the block.
 """
 
 import re
@@ -14,7 +14,7 @@ from dami_merge.evaluation.grading.spelling import spelled
 from dami_merge.evaluation.questions.question import Question
 
 Check = Callable[[Question, str], bool]
-"""A grader of the user's: the question, and the text after the thinking block."""
+"""A user's grader, called with the question and the text after the thinking block."""
 
 _STATED = re.compile(r"(?:\b[Aa]nswer\b[*_]*(?:\s+is\b)?[ *_]*[:=]?|####)[ *_]*(?P<rest>\S.*)\Z")
 _WORDS_IN_LATEX = re.compile(r"\\(?:text|mathrm|begin|end)[a-z]*\{[^{}]*\}")
@@ -32,12 +32,12 @@ _LETTER_ALONE = re.compile(r"(?:^|(?<=[\s*_\"'`]))([A-HJ-Z])(?=[*_\"'`]*(?:[.):,
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """One grade.
+    """The grade of one answer.
 
     Attributes:
-        answer: What was graded: the box or the letter, or of a text without a box what was found in it, as
-            math-verify spells it; None where no answer was found.
-        correct: It is the right one.
+        answer: What was graded: the content of the box, the letter, or, in a text without a box, the
+            expression that math-verify found; None if no answer was found.
+        correct: Whether the answer is correct.
     """
 
     answer: str | None
@@ -45,24 +45,25 @@ class Grade:
 
 
 class Grader:
-    r"""Grades answers; may be shared between threads. Close it, or use it as a context manager.
+    r"""Grades answers; can be shared between threads. Close it, or use it as a context manager.
 
     `math`: the last `\boxed{…}`, else the expression after "answer", else the last number or formula;
-        compared by value, through math-verify: `\frac12` is 0.5, `1,234` is 1234, `x=5` is 5, `5 cm` is 5,
+        compared by value with math-verify: `\frac12` is 0.5, `1,234` is 1234, `x=5` is 5, `5 cm` is 5,
         `50\%` is 50 and 0.5; `(2,3]` is not `(2,3)`. Decimals are compared to six places.
-    `choice`: the letter in the last box, else the last of "answer is B" and "option B", else the last "(B)",
-        else the last lone capital.
-    `exact`: what the last box holds, else the whole text; white space is normalised.
+    `choice`: the letter in the last box, else the last "answer is B" or "option B", else the last "(B)",
+        else the last capital letter on its own.
+    `exact`: the content of the last box, else the whole text; whitespace is normalised.
 
-    A last box that is not closed is a text that was cut: no answer. An empty box does not count.
+    If the last box is not closed, the text was truncated and has no answer. Empty boxes are ignored.
     """
 
     def __init__(self, check: Check | None = None, *, limit_s: int = LIMIT_S) -> None:
-        """Nothing is started yet.
+        """Create a grader. math-verify starts with the first answer that needs it.
 
         Args:
-            check: Decides in place of all of the above; see `own_grader.load_check`.
-            limit_s: Time for reading an expression, and for one comparison; what takes longer is wrong.
+            check: Replaces all of the rules above; see `own_grader.load_check`.
+            limit_s: Seconds for parsing one expression and for one comparison; beyond that, an answer is
+                wrong.
         """
         self._check = check
         self._judge = MathJudge(limit_s=limit_s)
@@ -76,14 +77,14 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """End the process of math-verify, if it was needed."""
+        """Stop the math-verify process if it was started."""
         self._judge.close()
 
     def grade(self, question: Question, answer_text: str) -> Grade:
         """Grade the text that follows the thinking block.
 
         Raises:
-            DamiMergeError: math-verify is needed and not installed, or the check of the user raised.
+            DamiMergeError: math-verify is needed but not installed, or the user's check failed.
         """
         if self._check is not None:
             return Grade(answer_text.strip() or None, correct=self._check(question, answer_text))
@@ -107,17 +108,17 @@ class Grader:
 
 
 def grade(question: Question, answer_text: str) -> Grade:
-    """Grade one answer. For many use a `Grader`, which starts the process of math-verify once.
+    """Grade one answer. For many answers, use a `Grader`, which starts math-verify only once.
 
     Raises:
-        DamiMergeError: math-verify is needed and not installed.
+        DamiMergeError: math-verify is needed but not installed.
     """
     with Grader() as grader:
         return grader.grade(question, answer_text)
 
 
 def _stated(text: str) -> str | None:
-    """A formula that is all of the text's last line, or all that stands there after "answer" or `####`."""
+    """Return the formula that fills the last line, or all of that line after "answer" or `####`."""
     last = text.strip().rpartition("\n")[2]
     match = _STATED.search(last)
     stated = (last if match is None else match["rest"]).strip("*_ ")

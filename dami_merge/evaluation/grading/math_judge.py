@@ -1,6 +1,6 @@
-"""Whether two mathematical answers are equal, by math-verify in a process of its own.
+"""Decide whether two mathematical answers are equal, with math-verify in a process of its own.
 
-Any thread may ask. Knows nothing of questions, nor of where in a text an answer stands.
+Can be used from any thread. Knows nothing about questions, nor about where in a text the answer is.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ from typing import IO, Any
 from dami_merge.errors import DamiMergeError
 
 LIMIT_S = 5
-"""For reading one text, and for one comparison; math-verify's own default."""
+"""Seconds for parsing one text, and for one comparison; math-verify's own default."""
 
 PARSED_CHARACTERS = 4000
-"""The end of a longer text is read; a longer box is equal to nothing."""
+"""Only the end of a longer text is parsed; a longer box never equals anything."""
 
 START_S = 60
 END_S = 5
@@ -32,11 +32,11 @@ _COMMAND = (
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One comparison.
+    """The result of one comparison.
 
     Attributes:
-        answer: The expression that was found, as it was written; None if there is none.
-        correct: It equals the right one.
+        answer: The expression that was found, as it was written; None if none was found.
+        correct: Whether it equals the correct answer.
     """
 
     answer: str | None
@@ -46,8 +46,8 @@ class Judgement:
 class MathJudge:
     """Compares answers by mathematical value. Its process starts with the first comparison.
 
-    A comparison that takes too long, or too much memory (`10^{10^{10}}` is a short text), ends as not equal;
-    the process is then replaced. Threads take turns.
+    A comparison that takes too much time or memory (`10^{10^{10}}` is a short text) counts as not equal, and
+    the process is replaced. Threads take turns.
     """
 
     def __init__(self, *, limit_s: int = LIMIT_S) -> None:
@@ -56,22 +56,22 @@ class MathJudge:
         self._process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
-        """End the process; another comparison would start it again."""
+        """Stop the process; another comparison would start it again."""
         with self._lock:
             if self._process is not None:
                 with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
-                    _input(self._process).close()  # between requests it ends by itself
+                    _input(self._process).close()  # an idle process exits by itself
                     self._process.wait(END_S)
             self._stop()
 
     def judge(self, gold: str, text: str, *, boxed: bool) -> Judgement:
-        """Compare.
+        """Compare an answer with the correct one.
 
         Args:
-            gold: The right answer: LaTeX or a plain number, with or without dollar signs.
-            text: The answer alone if it stood in a box; otherwise a text, whose last number or formula, or
-                the one after "answer", is taken.
-            boxed: Which of the two it is.
+            gold: The correct answer: LaTeX or a plain number, with or without dollar signs.
+            text: The answer alone if `boxed`; otherwise a text, from which the expression after "answer", or
+                else the last number or formula, is taken.
+            boxed: Whether `text` is the answer alone.
 
         Raises:
             DamiMergeError: math-verify is not installed, or does not start.
@@ -86,8 +86,8 @@ class MathJudge:
         }
         with self._lock:
             try:
-                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms come first
-            except BaseException:  # an interrupt: the next request must not read this one's answer
+                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms fire first
+            except BaseException:  # an interrupt: the next request must not read this answer
                 self._stop()
                 raise
             if answer is None:
@@ -96,7 +96,7 @@ class MathJudge:
         return Judgement(answer["answer"], correct=answer["correct"])
 
     def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
-        """The process, with the request sent; a new one if the last was ended from outside."""
+        """Return the process with the request sent; if it was killed from outside, start a new one."""
         line = json.dumps(request).encode() + b"\n"
         for _ in range(2):
             if self._process is None:
@@ -108,7 +108,7 @@ class MathJudge:
                 self._stop()
             else:
                 return self._process
-        raise DamiMergeError("the process of math-verify ends before it is asked")
+        raise DamiMergeError("the math-verify process exits before it receives a request")
 
     def _stop(self) -> None:
         if self._process is None:
@@ -116,15 +116,15 @@ class MathJudge:
         process, self._process = self._process, None
         process.kill()
         with contextlib.suppress(BrokenPipeError), process:
-            pass  # leaving closes the pipes, and waits
+            pass  # leaving the context closes the pipes and waits
 
 
 def _started() -> "subprocess.Popen[bytes]":
     if importlib.util.find_spec("math_verify") is None:
         message = "grading mathematics needs math-verify, which is not installed"
         raise DamiMergeError(message, hint="pip install 'dami-merge[sweep]'")
-    process = subprocess.Popen(  # noqa: S603 - our own module, by this interpreter
-        # Isolated, so that a file of the working folder named like a module of the library is not imported.
+    process = subprocess.Popen(  # noqa: S603 - our own module, run by this interpreter
+        # Isolated mode: a file in the working directory must not shadow a module that math-verify imports.
         [sys.executable, "-I", "-c", _COMMAND, json.dumps(sys.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -135,19 +135,19 @@ def _started() -> "subprocess.Popen[bytes]":
         _, said = process.communicate()
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
         raise DamiMergeError(
-            f"math-verify does not start: {last or 'no answer'}", hint="pip install math-verify"
+            f"math-verify does not start: {last or 'no error message'}", hint="pip install math-verify"
         )
     return process
 
 
 def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+    assert process.stdin is not None  # noqa: S101 - a pipe was requested
     return process.stdin
 
 
 def _line(process: "subprocess.Popen[bytes]", wait_s: float) -> dict[str, Any] | None:
-    """The next line of output; None if the process ends or is silent for so long."""
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    """Read the next line of output; None if the process ends or is silent for `wait_s` seconds."""
+    assert process.stdout is not None  # noqa: S101 - a pipe was requested
     ready, _, _ = select.select([process.stdout], [], [], wait_s)
     line = process.stdout.readline() if ready else b""
     if not line:

@@ -1,7 +1,7 @@
-"""The process in which math-verify runs: a JSON line in, a JSON line out. Started by `MathJudge` alone.
+"""The process that runs math-verify: one JSON line in, one JSON line out. Started only by `MathJudge`.
 
-math-verify stops a long comparison by an alarm, which works in the main thread of a process only, and not
-inside one long operation on an integer. So it has a process: its main thread, and a parent who may kill it.
+math-verify stops a long comparison with an alarm, which works only in the main thread of a process, and not
+inside a single long integer operation. A process of its own has a main thread, and a parent that can kill it.
 """
 
 import contextlib
@@ -14,19 +14,19 @@ import sys
 from typing import Any
 
 MEMORY_BYTES = 4 << 30
-"""Of address space; `10^(10^10)` would take what there is."""
+"""Limit of the address space; `10^(10^10)` would use all the memory there is."""
 
 
 def answer_requests() -> None:
-    """Answer requests until the standard input ends; the first line of output says that it may begin."""
+    """Answer requests until standard input ends; the first line of output says that requests may begin."""
     import math_verify
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, who ends this process
-    logging.disable()  # math-verify logs every comparison that it gives up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent, which ends this process
+    logging.disable()  # math-verify logs every comparison that it gives up on
     with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     _write({"ready": True})
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody reads on; a full pipe would stop this process
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody reads stderr any longer; a full pipe would block
     for line in sys.stdin:
         _write(_compared(math_verify, **json.loads(line)))
 

@@ -1,4 +1,4 @@
-"""A grader that the user brings: `module:function` or `file.py:function`. Runs code that the user named."""
+"""The user's own grader: `module:function` or `file.py:function`. Runs the code that the user named."""
 
 import importlib
 import sys
@@ -11,30 +11,31 @@ from dami_merge.evaluation.grading.grader import Check
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.files import digest_bytes
 
-_FORM = "give module:function or file.py:function, called as function(question, answer_text) -> bool"
+_FORM = "pass module:function or file.py:function, called as function(question, answer_text) -> bool"
 
 
 def load_check(spec: str) -> Check:
-    """Import a grader.
+    """Import a user's grader.
 
     It may be called from several threads at once.
 
     Args:
-        spec: `module:function` of what can be imported, or `file.py:function`.
+        spec: `module:function` for an importable module, or `file.py:function`.
 
     Returns:
-        The function; what it raises, or gives that is no bool, comes as a DamiMergeError that names it.
+        The function, wrapped: if it raises, or returns anything but a bool, the result is a DamiMergeError
+        that names the grader and the question.
 
     Raises:
-        UsageError: There is no such module, file or function, or importing it fails.
+        UsageError: The module, file or function does not exist, or importing it fails.
     """
     place, _, name = spec.rpartition(":")
     if not place or not name:
-        raise UsageError(f"{spec!r} names no grader", hint=_FORM)
+        raise UsageError(f"{spec!r} does not name a grader", hint=_FORM)
     function = getattr(_module(spec, place), name, None)
     if not callable(function):
-        what = "has no" if function is None else "has, but cannot call,"
-        raise UsageError(f"{spec}: {place} {what} {name!r}", hint=_FORM)
+        fact = f"{place} has no {name!r}" if function is None else f"{name!r} in {place} is not callable"
+        raise UsageError(f"{spec}: {fact}", hint=_FORM)
 
     def check(question: Question, answer_text: str) -> bool:
         where = f"{spec}, question {question.id!r}"
@@ -42,16 +43,18 @@ def load_check(spec: str) -> Check:
             correct = function(question, answer_text)
         except Exception as error:
             message = f"{where}: {type(error).__name__}: {error}"
-            raise DamiMergeError(message, hint="a grader gives False for what it cannot read") from error
+            raise DamiMergeError(
+                message, hint="a grader must return False for an answer it cannot read"
+            ) from error
         if not isinstance(correct, bool):
-            raise DamiMergeError(f"{where}: gave {correct!r}", hint="a grader gives True or False")
+            raise DamiMergeError(f"{where}: returned {correct!r}", hint="a grader must return True or False")
         return correct
 
     return check
 
 
 def grader_name(spec: str) -> str:
-    """What stands for a grader in the settings of a sweep: a file's with the digest of what is in it.
+    """Return the name of a grader for the settings of a sweep; the name of a file includes its digest.
 
     Raises:
         UsageError: The file cannot be read.
@@ -73,7 +76,7 @@ def _module(spec: str, place: str) -> ModuleType:
         loader = SourceFileLoader(f"_dami_merge_grader_{path.stem}", str(path))
         module = ModuleType(loader.name)
         module.__file__ = str(path)
-        sys.modules[loader.name] = module  # dataclasses look their module up there
+        sys.modules[loader.name] = module  # dataclasses look up their module there
         loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"{spec}: {type(error).__name__}: {error}", hint=_FORM) from error

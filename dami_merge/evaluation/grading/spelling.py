@@ -1,6 +1,6 @@
-r"""One spelling for numbers and signs that mean the same, where math-verify reads another thing.
+r"""Rewrite numbers and signs that math-verify misreads.
 
-It takes `1.2e3` for 1.2 times e times 3, `1\,000` for 1 times 0, and does not know `°`, `∞` and `π`.
+math-verify reads `1.2e3` as 1.2 times e times 3 and `1\,000` as 1 times 0, and does not know `°`, `∞` or `π`.
 """
 
 import re
@@ -29,7 +29,7 @@ _ROOT = re.compile(r"(?<![A-Za-z\\])sqrt\(([^()]*)\)")
 
 
 def spelled(text: str) -> str:
-    """The text with signs, grouped digits, powers of ten, pi and roots as LaTeX has them."""
+    """Rewrite signs, powers of ten, pi and roots as LaTeX, and join groups of digits."""
     for sign, latex in _SIGNS.items():
         text = text.replace(sign, latex)
     text = _THOUSANDS.sub(lambda match: match[1] + "".join(re.findall(r"\d{3}", match[2])), text)

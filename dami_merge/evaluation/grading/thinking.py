@@ -1,4 +1,4 @@
-"""A generated text, split into its thinking block and what follows. Knows texts and tags only."""
+"""Split a generated text into its thinking block and what follows. Knows only texts and tags."""
 
 import re
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ _NAMES = ("think", "thinks", "thinking", "thin", "thought", "thoughts", "reason"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One text in two parts.
+    """A generated text in two parts.
 
     Attributes:
-        state: None was begun, closed by its own tag, left open, or closed by a wrong tag.
-        thinking: What was thought, its outer tags not included; empty where no block was begun.
-        answer: What is graded, stripped; None where the block was left open.
+        state: Whether a block was begun, and whether it was closed by its own tag, left open, or closed by
+            another tag.
+        thinking: Content of the block without its outer tags; empty if no block was begun.
+        answer: Text to grade, stripped; None if the block was left open, unless `grade_open`.
     """
 
     state: Thinking
@@ -33,19 +34,20 @@ def split_thinking(
 ) -> Split:
     r"""Split a generated text.
 
-    The answer is what follows the block; after several, what follows the last. An end tag that nothing
-    began closes what stands before it. If there is no end tag, the first that looks like one counts: with
-    another slash, case or spacing, in square brackets, or with another word for thinking, as `</thought>`,
-    `<\think>` and `</Think >`. A merge near the λ at which thinking appears writes such tags.
+    The answer is the text after the last block. An end tag without a begin tag closes all the text before it.
+    If there is no end tag, the first tag that looks like one counts: with a different slash, case or spacing,
+    in square brackets, or with another word for thinking, such as `</thought>`, `<\think>` and `</Think >`.
+    Merges near the λ at which thinking appears write such tags.
 
     Args:
-        text: What the model generated.
-        prefilled: The chat template has written the begin tag already, so that the text starts in the block.
-        begin: The tag that begins a block.
-        end: The tag that closes it.
-        grade_open: Take an open block as its own answer. Below the λ at which blocks are closed, a merge
-            that was given a prefilled tag may reason and answer in the open, and then stop: no block of
-            such a λ is closed, yet half of its answers may be right.
+        text: The generated text.
+        prefilled: Whether the chat template already wrote the begin tag, so that the text starts inside the
+            block.
+        begin: Tag that opens a block.
+        end: Tag that closes it.
+        grade_open: Whether an open block is graded as its own answer. Below the λ at which blocks are closed,
+            a merge with a prefilled begin tag may reason, answer and stop without closing the block: no
+            block is closed at such a λ, yet half of the answers may be correct.
     """
     thoughts, rest = "", text
     while True:
@@ -74,7 +76,7 @@ def _open(rest: str, begin: str) -> str:
 
 
 def _wrong_end(end: str) -> re.Pattern[str]:
-    """What looks like the end tag: `<` or `[`, a slash before or after the word, `>` or `]`."""
+    """Match tags that look like the end tag: `<` or `[`, a slash before or after the word, `>` or `]`."""
     own = re.sub(r"^\W+|\W+$", "", end)
     words = "|".join(re.escape(word) for word in sorted({own, *_NAMES} - {""}, key=len, reverse=True))
     return re.compile(

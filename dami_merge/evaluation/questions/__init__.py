@@ -1,1 +1,1 @@
-"""Questions from files, the Hub and generators. Imports no torch."""
+"""Questions from files, the Hub and generators. Never imports torch."""

@@ -1,4 +1,4 @@
-"""Questions of a data set on the Hub, through the library `datasets` (the extra of that name)."""
+"""Questions from a dataset on the Hub, read with the library `datasets` (the extra of that name)."""
 
 import re
 from collections.abc import Iterator
@@ -19,22 +19,23 @@ _SPEC = re.compile(
 
 
 def hub_records(spec: str) -> list[Record]:
-    """Read a data set, from the Hub or from its cache.
+    """Read a dataset from the Hub or from the local cache.
 
     Args:
-        spec: `org/name[:config][:split][@revision]`; `org/name::split` names a split and no config. A local
-            folder or name that `datasets` reads does too. The default split is `test`, or the only one.
+        spec: `org/name[:config][:split][@revision]`; `org/name::split` names a split without a config. A
+            local folder, or any other name that `datasets` can load, works too. The default split is `test`,
+            or the only split.
 
     Raises:
-        UsageError: `spec` is not of this form.
-        HubError: There is no such data set, or it cannot be reached and is not in the cache.
-        InputRefused: It has no such config, split or revision, or cannot be read.
+        UsageError: `spec` is malformed.
+        HubError: The dataset does not exist, or is neither reachable nor cached.
+        InputRefused: The dataset has no such config, split or revision, or cannot be read.
         DamiMergeError: `datasets` is not installed.
     """
     match = _SPEC.fullmatch(spec)
     if match is None:
-        hint = "hf:org/name, hf:org/name:config:split, hf:org/name::split, and @revision after any"
-        raise UsageError(f"hf:{spec} is no name of a data set", hint=hint)
+        hint = "use hf:org/name, hf:org/name:config:split or hf:org/name::split, optionally with @revision"
+        raise UsageError(f"hf:{spec} is not a valid dataset name", hint=hint)
     library = _datasets()
     with _clear_errors(library, spec), _no_progress_bars(library):
         loaded = library.load_dataset(
@@ -49,9 +50,9 @@ def _chosen(spec: str, splits: "dict[str, Dataset]") -> "Dataset":
         return splits[DEFAULT_SPLIT]
     if len(splits) == 1:
         return next(iter(splits.values()))
-    fact = f"hf:{spec} has no split {DEFAULT_SPLIT!r}, but {', '.join(sorted(splits))}"
+    fact = f"hf:{spec} has no split {DEFAULT_SPLIT!r}; available: {', '.join(sorted(splits))}"
     raise InputRefused(
-        [Problem("questions", fact, "name one: hf:org/name:config:split, or hf:org/name::split")]
+        [Problem("questions", fact, "name a split: hf:org/name:config:split or hf:org/name::split")]
     )
 
 
@@ -66,7 +67,7 @@ def _datasets() -> Any:
 
 @contextmanager
 def _no_progress_bars(library: Any) -> Iterator[None]:
-    """A library does not draw on its caller's terminal."""
+    """Hide progress bars: a library should not draw on its caller's terminal."""
     shown = not library.are_progress_bars_disabled()
     library.disable_progress_bars()
     try:
@@ -81,13 +82,15 @@ def _clear_errors(library: Any, spec: str) -> Iterator[None]:
     try:
         yield
     except (ConnectionError, TimeoutError) as error:
-        hint = "go online, unset HF_HUB_OFFLINE, or download it and name its file"
+        hint = "go online, unset HF_HUB_OFFLINE, or download the dataset and pass its file"
         raise HubError(f"hf:{spec}: {_first_line(error)}", hint=hint) from error
     except (library.exceptions.DatasetNotFoundError, FileNotFoundError) as error:
-        hint = "check the spelling and the network; a gated or private one needs `hf auth login`"
+        hint = "check the spelling and the network; a gated or private dataset needs `hf auth login`"
         raise HubError(f"hf:{spec}: {_first_line(error)}", hint=hint) from error
     except (library.exceptions.DatasetsError, ValueError, OSError, RuntimeError) as error:
-        hint = "hf:org/name:config:split@revision; a data set that is a program must be converted first"
+        hint = (
+            "use hf:org/name:config:split@revision; a dataset with a loading script must be converted first"
+        )
         raise InputRefused([Problem("questions", f"hf:{spec}: {_first_line(error)}", hint)]) from error
 
 

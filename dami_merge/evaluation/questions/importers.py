@@ -1,4 +1,4 @@
-r"""Questions from wherever they are: a file, the bundled pair's, the Hub, a generator. No torch."""
+r"""Read questions from a file, the bundled pair, the Hub or a generator. Never imports torch."""
 
 import random
 from collections import defaultdict
@@ -20,7 +20,7 @@ SUFFIXES: dict[AnswerKind, str] = {
     "choice": r"Please reason step by step, and put the letter of your final answer within \boxed{}.",
     "exact": r"Please reason step by step, and put your final answer within \boxed{}.",
 }
-"""The first is the one of arXiv 2510.10977; the others are ours, after it."""
+"""The suffix of `math` is from arXiv 2510.10977; the others are ours, modelled on it."""
 
 
 def read_questions(
@@ -37,32 +37,32 @@ def read_questions(
         spec: One of
 
             - a file: JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV;
-            - `bundled`, `bundled:train`, `bundled:validation` or `bundled:test`; the first is the last;
+            - `bundled:train`, `bundled:validation` or `bundled:test`; `bundled` is `bundled:test`;
             - `hf:org/name[:config][:split][@revision]`, see `hub_questions.hub_records`;
             - `gym:name:count[:seed=N]`, see `generated.gym_records`.
 
-            A file of such a name needs `./` before it.
-        shape: One of `SHAPES`, to read all records as; None goes by the fields of the first record.
-        suffix: Ends every prompt, after a line break; None is that of the kind in `SUFFIXES`, and an empty
-            text none. Native records (`prompt` or `messages`) are taken as they are, whatever this says.
-        limit: Take so many from the start, after shuffling.
-        shuffle_seed: Put them into the order of this seed; None keeps theirs.
+            A file whose name looks like one of these needs `./` before it.
+        shape: Shape of all records, one of `SHAPES`; None detects it from the fields of the first record.
+        suffix: Text appended to every prompt after a line break; None uses `SUFFIXES`, and an empty string
+            appends nothing. Native records (`prompt` or `messages`) never get a suffix.
+        limit: Number of questions to keep from the start, after shuffling; None keeps all.
+        shuffle_seed: Seed of the shuffle; None keeps the order of the source.
 
     Returns:
-        The questions. One without an id gets its number in the source, counted from 1.
+        The questions. A question without an id gets its position in the source, counted from 1.
 
     Raises:
-        InputRefused: There is nothing to read, or records are of another shape than the first, have no
-            answer, or have the id of another; all such are found.
-        UsageError: `spec` or `shape` is of no known form.
-        HubError: The Hub cannot be reached, or has no such data set.
+        InputRefused: There is nothing to read, or records differ in shape from the first, have no answer, or
+            repeat an id; all such records are reported.
+        UsageError: `spec` is malformed, or `shape` is unknown.
+        HubError: The Hub cannot be reached, or has no such dataset.
         DamiMergeError: An extra is not installed.
     """
     if shape is not None and shape not in SHAPES:
-        raise UsageError(f"{shape!r} is not a format of questions", hint=", ".join(SHAPES))
+        raise UsageError(f"{shape!r} is not a known question format", hint=f"use one of {', '.join(SHAPES)}")
     name, records, problems = _records(spec)
     if not records and not problems:
-        raise InputRefused([Problem("questions", f"{name} holds no question")])
+        raise InputRefused([Problem("questions", f"{name} contains no questions")])
     questions = _questions(name, records, problems, shape=shape, suffix=suffix)
     if shuffle_seed is not None:
         questions = random.Random(shuffle_seed).sample(questions, len(questions))  # noqa: S311 - no secret
@@ -70,7 +70,7 @@ def read_questions(
 
 
 def _records(spec: str) -> tuple[str, Sequence[Record], Sequence[Problem]]:
-    """The source's name for messages, its records, and what is wrong with entries that are none."""
+    """Return the source's name for messages, its records, and the problems of malformed entries."""
     if spec == BUNDLED or spec.startswith(f"{BUNDLED}:"):
         return spec, *read_records(bundled_split(spec.partition(":")[2] or "test"))
     if spec.startswith(HUB_PREFIX):
@@ -107,7 +107,7 @@ def _questions(
         places[question.id].append(record.place)
         questions.append(question)
     found += [
-        Problem("duplicate-id", f"{name}: the id {key!r} is at {' and '.join(same[:3])}")
+        Problem("duplicate-id", f"{name}: duplicate id {key!r} at {' and '.join(same[:3])}")
         for key, same in places.items()
         if len(same) > 1
     ]
@@ -123,21 +123,23 @@ def _first_shape(name: str, records: Sequence[Record], problems: Sequence[Proble
     shape = shape_of(fields)
     if shape is None:
         known = "; ".join(f"{form.fields} ({key})" for key, form in SHAPES.items())
-        fact = f"{name}, {records[0].place}: {_names(fields)} make no known question"
-        raise InputRefused([*problems, Problem("question", fact, f"known are {known}")])
+        fact = f"{name}, {records[0].place}: unknown question format with {_names(fields)}"
+        raise InputRefused([*problems, Problem("question", fact, f"known formats: {known}")])
     return shape
 
 
 def _draft(fields: dict[str, object], shape: str) -> Draft:
     form = SHAPES[shape]
     if not form.known(fields):
-        raise Unfit(f"{_names(fields)} are of {_shape_text(fields)}, where {shape} ({form.fields}) is read")
+        raise Unfit(
+            f"expected the format {shape} ({form.fields}), found {_shape_text(fields)} with {_names(fields)}"
+        )
     return form.draft(fields)
 
 
 def _shape_text(fields: dict[str, object]) -> str:
     shape = shape_of(fields)
-    return f"shape {shape}" if shape else "no known shape"
+    return f"the format {shape}" if shape else "an unknown format"
 
 
 def _names(fields: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""One question: what is asked, and what the right answer is. Knows nothing of files or models."""
+"""One question: its prompt and its correct answer. Knows nothing about files or models."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ AnswerKind = Literal["math", "choice", "exact"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation, as OpenAI and chat templates name it."""
+    """One turn of a conversation, with the field names of OpenAI and of chat templates."""
 
     role: str
     content: str
@@ -19,10 +19,10 @@ class Question:
     """One question.
 
     Attributes:
-        id: Unique in its file.
-        messages: What is asked; at least one, the last from the user.
-        answer: The right answer; a letter for `choice`.
-        group: What results are split by, such as a subject or a difficulty; may be empty.
+        id: Unique within its source.
+        messages: The prompt: at least one message, the last from the user.
+        answer: The correct answer; a letter for `choice`.
+        group: Group by which results are split, such as a subject or a difficulty; may be empty.
         kind: How an answer is graded.
     """
 

@@ -1,4 +1,4 @@
-"""Files into records: JSON Lines, JSON and CSV. Knows nothing of what the fields mean."""
+"""Read records from JSON Lines, JSON and CSV files. Knows nothing about what the fields mean."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dami_merge.errors import InputRefused, Problem
 
-_HINT = "give JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV with a header"
+_HINT = "pass JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV with a header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Record:
     """One entry of a file.
 
     Attributes:
-        place: Where it stands, for people: `line 3`.
-        fields: By name.
+        place: Position in the file, for messages: `line 3`.
+        fields: Values by field name.
     """
 
     place: str
@@ -26,25 +26,25 @@ class Record:
 
 
 def read_records(path: Path) -> tuple[list[Record], list[Problem]]:
-    """Read a whole file, UTF-8.
+    """Read a whole UTF-8 file.
 
-    `.csv` is read as CSV. Anything else is one JSON document if it parses as one, a list or an object with
-    `examples`, and otherwise JSON Lines, of which empty lines are skipped.
+    `.csv` files are read as CSV. Any other file is read as one JSON document if it parses as one (a list, or
+    an object with `examples`), and otherwise as JSON Lines, where empty lines are skipped.
 
     Returns:
-        The records in the order of the file, and a problem for each entry that is no object.
+        The records in file order, and one problem for each entry that is not an object.
 
     Raises:
-        InputRefused: The file cannot be read, or is of none of these forms.
+        InputRefused: The file cannot be read, or has none of these formats.
     """
     if path.suffix in {".gz", ".zst", ".zip", ".parquet", ".arrow", ".xlsx"}:
-        raise _refused(f"{path}: {path.suffix} files are not read")
+        raise _refused(f"{path}: {path.suffix} files are unsupported")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise _refused(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _refused(f"{path} is not UTF-8") from error
+        raise _refused(f"{path} is not valid UTF-8") from error
     entries = list(_csv(path, text) if path.suffix == ".csv" else _json(path, text))
     records = [Record(place, fields) for place, fields in entries if isinstance(fields, dict)]
     problems = [
@@ -61,7 +61,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]
         for row in rows:
             place = f"line {rows.line_num}"
             if None in row:
-                yield place, f"more cells than the header's {len(rows.fieldnames or ())}"
+                yield place, f"more cells than the {len(rows.fieldnames or ())} of the header"
             else:
                 yield place, dict(row)
     except csv.Error as error:
@@ -84,13 +84,13 @@ def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]
 
 
 def _json_lines(text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut at U+2028, inside a string
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would split a string at U+2028
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
         except ValueError as error:
-            yield f"line {number}", f"not JSON: {error}"
+            yield f"line {number}", f"invalid JSON: {error}"
             continue
         yield f"line {number}", entry if isinstance(entry, dict) else "not a JSON object"
 

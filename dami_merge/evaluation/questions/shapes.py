@@ -1,4 +1,4 @@
-r"""What the fields of known data sets mean: one record to one question. Knows no files and no network."""
+r"""The fields of known datasets: turn one record into one question. Knows no files and no network."""
 
 import hashlib
 import math
@@ -16,20 +16,20 @@ _LETTER = re.compile(r"\(?([A-Za-z])[).]?")
 
 
 class Unfit(Exception):
-    """A record of the right shape that makes no question; the message says why."""
+    """A record that cannot be turned into a question; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A question whose prompt has no suffix yet, and that may have no id.
+    """A question whose prompt has no suffix yet and that may lack an id.
 
     Attributes:
-        messages: What is asked.
-        answer: As `Question`.
-        id: Empty if the record has none.
-        group: As `Question`.
-        kind: As `Question`.
-        native: It is taken as it is: no suffix.
+        messages: The prompt, as in `Question`.
+        answer: As in `Question`.
+        id: Empty if the record has no id.
+        group: As in `Question`.
+        kind: As in `Question`.
+        native: Whether the prompt is used as it is, without a suffix.
     """
 
     messages: tuple[Message, ...]
@@ -45,9 +45,9 @@ class Shape:
     """The records of one family of data sets.
 
     Attributes:
-        fields: What it is known by, for people.
-        known: Whether a record, its field names in lower case, is one.
-        draft: Makes the question; raises `Unfit`.
+        fields: The fields that identify it, for messages.
+        known: Whether a record, with field names in lower case, has this shape.
+        draft: Turns a record into a draft; raises `Unfit`.
     """
 
     fields: str
@@ -56,12 +56,12 @@ class Shape:
 
 
 def lower(fields: Fields) -> dict[str, object]:
-    """The same with names in lower case, without null fields: copies of one data set differ in both."""
+    """Lower the field names and drop null fields: copies of one dataset differ in both."""
     return {name.strip().lower(): value for name, value in fields.items() if value is not None}
 
 
 def shape_of(fields: Fields) -> str | None:
-    """The name of the first shape that a record is of."""
+    """Return the name of the first shape that a record has; None if it has no known shape."""
     return next((name for name, shape in SHAPES.items() if shape.known(fields)), None)
 
 
@@ -70,14 +70,14 @@ def _has(*names: str) -> Callable[[Fields], bool]:
 
 
 def _text(fields: Fields, name: str) -> str:
-    """A text or a number as text, stripped; not empty."""
+    """Return a string or number field as stripped, non-empty text."""
     value = fields.get(name)
     if value is None or value == "":
-        raise Unfit(f"no {name!r}")
+        raise Unfit(f"{name!r} is missing or empty")
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else str(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Unfit(f"{name!r} is {value!r}, not a text or a number")
+        raise Unfit(f"{name!r} is {value!r}, not a string or a number")
     text = str(value).strip()
     if not text:
         raise Unfit(f"{name!r} is empty")
@@ -85,7 +85,7 @@ def _text(fields: Fields, name: str) -> str:
 
 
 def _optional(fields: Fields, *names: str) -> str:
-    """The first of these fields that is there; empty if none is."""
+    """Return the first of these fields that is present; empty if none is."""
     present = next((name for name in names if fields.get(name, "") != ""), None)
     return _text(fields, present) if present else ""
 
@@ -97,7 +97,7 @@ def _asked(prompt: str) -> tuple[Message, ...]:
 def _letter(answer: str) -> str:
     match = _LETTER.fullmatch(answer)
     if match is None:
-        raise Unfit(f"the answer of a choice is a letter, not {answer!r}")
+        raise Unfit(f"the answer to a choice question must be a letter, not {answer!r}")
     return match[1].upper()
 
 
@@ -106,7 +106,7 @@ def _native(fields: Fields) -> Draft:
     if kind not in get_args(AnswerKind):
         raise Unfit(f"'kind' is {kind!r}, not one of {', '.join(get_args(AnswerKind))}")
     if "messages" in fields and "prompt" in fields:
-        raise Unfit("both 'prompt' and 'messages'")
+        raise Unfit("has both 'prompt' and 'messages'")
     messages = _messages(fields["messages"]) if "messages" in fields else (Message("user", _raw(fields)),)
     answer = _text(fields, "answer")
     return Draft(
@@ -120,31 +120,31 @@ def _native(fields: Fields) -> Draft:
 
 
 def _raw(fields: Fields) -> str:
-    """The prompt, not stripped."""
+    """Return the prompt, not stripped."""
     prompt = fields.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise Unfit("'prompt' is empty or not a text")
+        raise Unfit("'prompt' is missing, empty or not a string")
     return prompt
 
 
 def _messages(value: object) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        raise Unfit("'messages' is not a list of at least one turn")
+        raise Unfit("'messages' is not a non-empty list")
     messages = tuple(_message(turn) for turn in value)
     if messages[-1].role != "user":
-        raise Unfit(f"the last of 'messages' is from {messages[-1].role!r}, not from 'user'")
+        raise Unfit(f"the last message is from {messages[-1].role!r}, not from 'user'")
     return messages
 
 
 def _message(turn: object) -> Message:
     role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-    if isinstance(content, list):  # OpenAI's parts
+    if isinstance(content, list):  # OpenAI's content parts
         parts = [part.get("text") if isinstance(part, dict) else None for part in content]
         content = "".join(part for part in parts if isinstance(part, str))
         if not all(isinstance(part, str) for part in parts):
-            raise Unfit("'messages' holds a part that is not text")
+            raise Unfit("'messages' contains a part that is not text")
     if not isinstance(role, str) or not isinstance(content, str):
-        raise Unfit("a turn of 'messages' has no 'role' and 'content' that are texts")
+        raise Unfit("a message needs a 'role' and a 'content' that are strings")
     return Message(role, content)
 
 
@@ -168,7 +168,7 @@ def _problem(fields: Fields, prompt: str = "problem") -> Draft:
 def _olympiad(fields: Fields) -> Draft:
     pictures = sorted(name for name in fields if name.startswith("image"))
     if pictures:
-        raise Unfit(f"it comes with a picture ({pictures[0]!r}), which no text model sees")
+        raise Unfit(f"the question has an image ({pictures[0]!r}), which a text model cannot see")
     answers = fields["final_answer"]
     if isinstance(answers, str):
         answers = [answers]
@@ -177,7 +177,7 @@ def _olympiad(fields: Fields) -> Draft:
         or not answers
         or not all(isinstance(a, str) and a.strip() for a in answers)
     ):
-        raise Unfit("'final_answer' is not a list of at least one text")
+        raise Unfit("'final_answer' is not a non-empty list of strings")
     context = _optional(fields, "context")
     return Draft(
         _asked((f"{context}\n\n" if context else "") + _text(fields, "question")),
@@ -191,8 +191,8 @@ def _gpqa(fields: Fields) -> Draft:
     question, right = _text(fields, "question"), _text(fields, "correct answer")
     wrong = [_text(fields, f"incorrect answer {number}") for number in (1, 2, 3)]
     if right in wrong:
-        raise Unfit("the right answer is also among the wrong ones")
-    # By a digest of question and choice: fixed for all releases of Python, and the same in any order of rows.
+        raise Unfit("the correct answer is also among the incorrect ones")
+    # Sort by a digest of question and choice: the same in every release of Python and for any order of rows.
     choices = sorted(
         (right, *wrong), key=lambda choice: hashlib.sha256(f"{question}\0{choice}".encode()).digest()
     )
@@ -221,7 +221,7 @@ def _generated(fields: Fields) -> Draft:
     source = cast("Fields", fields["metadata"])
     if not isinstance(fields.get("answer"), str):
         raise Unfit(
-            "'answer' is no text: only the generator's own scorer knows what is right, and is not asked"
+            "'answer' is not a string: only the generator's own scorer could grade it, and is not used"
         )
     answer = _text(fields, "answer")
     group = _text(source, "source_dataset")
@@ -252,9 +252,9 @@ SHAPES: dict[str, Shape] = {
     ),
     "olympiadbench": Shape("question, final_answer", _has("question", "final_answer"), _olympiad),
     "bbh": Shape("input, target", _has("input", "target"), _bbh),
-    "reasoning-gym": Shape("question, answer, metadata of reasoning-gym", _is_generated, _generated),
+    "reasoning-gym": Shape("question, answer, metadata with source_dataset", _is_generated, _generated),
     "gsm8k": Shape("question, answer with ####", _is_gsm8k, _gsm8k),
     "question": Shape("question, answer", _has("question", "answer"), lambda f: _problem(f, "question")),
     "problem": Shape("problem, answer (MATH, AIME, AMC)", _has("problem", "answer"), _problem),
 }
-"""In the order in which a record is tried."""
+"""Shapes in the order in which they are tried."""

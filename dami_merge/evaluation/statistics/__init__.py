@@ -1,1 +1,1 @@
-"""What rollouts say about each λ: means, intervals, differences, the Pareto frontier. Knows numbers only."""
+"""What rollouts say about each λ: means, intervals, differences, the Pareto frontier. Knows only numbers."""

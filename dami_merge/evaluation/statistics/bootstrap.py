@@ -1,8 +1,8 @@
-"""The paired bootstrap by question: one matrix of resamples for all λ, so that what they say is joint.
+"""The paired bootstrap by question: one matrix of resamples for all λ, so that all comparisons are joint.
 
-Questions are drawn, never samples: the samples of one question are not independent (Efron and Tibshirani,
-An Introduction to the Bootstrap, 1993, chapters 8 and 13). Intervals are 95% percentile intervals; with few
-questions they are somewhat narrow, by about √((N-1)/N) and the step from t to normal quantiles.
+Questions are resampled, never samples: the samples of one question are not independent (Efron and Tibshirani,
+An Introduction to the Bootstrap, 1993, chapters 8 and 13). Intervals are 95% percentile intervals. With few
+questions they are slightly too narrow: by about √((N-1)/N), and by using normal instead of t quantiles.
 """
 
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ _BLOCK = 1 << 22
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """From one λ to another, on the questions of both: `stop` minus `start`.
+    """The difference between two λ on their shared questions: `stop` minus `start`.
 
     Attributes:
-        start: The λ that is compared with.
-        stop: The λ that is compared.
-        questions: How many both have, and every other λ of the same resamples.
-        accuracy: Difference.
-        accuracy_interval: Its interval.
-        tokens: Difference of mean tokens.
-        tokens_interval: Its interval.
-        tokens_ratio: Mean tokens over those of `start`; 0.77 is 23% fewer. None where `start` has no token
-            in the data or in a resample.
-        tokens_ratio_interval: Its interval.
+        start: Reference λ.
+        stop: λ that is compared with it.
+        questions: Number of questions that all λ of the same resamples share.
+        accuracy: Difference in accuracy.
+        accuracy_interval: 95% interval of `accuracy`.
+        tokens: Difference in mean tokens.
+        tokens_interval: 95% interval of `tokens`.
+        tokens_ratio: Mean tokens divided by those of `start`; 0.77 is 23% fewer. None if `start` has no
+            tokens in the data or in a resample.
+        tokens_ratio_interval: 95% interval of `tokens_ratio`; None if that is None.
     """
 
     start: Fraction
@@ -52,13 +52,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resamples:
-    """Means of B resamples of the shared questions.
+    """Means over B resamples of the shared questions.
 
     Attributes:
-        questions: N, the questions that all λ have.
-        points: What was measured on them, one for each λ, ascending.
-        accuracy: Shape [B, Λ].
-        tokens: Shape [B, Λ].
+        questions: N, the number of questions that all λ have.
+        points: Measured means on those questions, one point for each λ, ascending.
+        accuracy: Mean accuracy of each resample, shape [B, Λ].
+        tokens: Mean tokens of each resample, shape [B, Λ].
     """
 
     questions: int
@@ -67,10 +67,10 @@ class Resamples:
     tokens: Floats
 
     def column(self, lam: Fraction) -> int:
-        """Where a λ stands.
+        """Return the column of a λ.
 
         Raises:
-            InputRefused: It is not among the points.
+            InputRefused: The λ was not resampled.
         """
         for place, point in enumerate(self.points):
             if point.lam == lam:
@@ -81,7 +81,7 @@ class Resamples:
         """Compare any two λ.
 
         Raises:
-            InputRefused: One is not among the points.
+            InputRefused: A λ was not resampled.
         """
         before, after = self.column(start), self.column(stop)
         low, high = self.points[before], self.points[after]
@@ -102,17 +102,17 @@ class Resamples:
 
 
 def resample(table: Table, *, seed: int, resamples: int = RESAMPLES) -> Resamples:
-    """Draw questions with replacement, the same ones for every λ.
+    """Draw questions with replacement, the same questions for every λ.
 
     Args:
-        table: Only the questions that all its λ have are used; `Table.at` leaves λ out.
-        seed: Of the draws; the result depends on it, on the numbers in the table and on nothing else.
-        resamples: B, 1 at least.
+        table: Only the questions that all its λ have are used; `Table.at` drops λ.
+        seed: Seed of the draws; beside `resamples` and the numbers in the table, nothing else matters.
+        resamples: Number of resamples B, at least 1.
 
     Raises:
-        InputRefused: No question is shared by all λ, or `resamples` is below 1.
+        InputRefused: The λ share no question, or `resamples` is below 1.
 
-    Peak memory: 32 MiB for each of three arrays of draws, or one resample if that is more, and B·Λ floats.
+    Peak memory: 32 MiB for each of three arrays of draws, or one resample if that is larger, plus B·Λ floats.
     """
     shared = table.shared()
     count = len(shared.questions)
@@ -121,13 +121,13 @@ def resample(table: Table, *, seed: int, resamples: int = RESAMPLES) -> Resample
         fact = f"no question has an answer at all {len(table.lambdas)} λ"
         problems.append(Problem("shared", fact, "finish the sweep, or compare fewer λ"))
     if resamples < 1:
-        problems.append(Problem("resamples", f"{resamples} resamples: must be 1 at least"))
+        problems.append(Problem("resamples", f"the number of resamples is {resamples}, must be at least 1"))
     if problems:
         raise InputRefused(problems)
     accuracy, accuracy_scale = exact_means(shared.correct, shared.samples)
     tokens, tokens_scale = exact_means(shared.length_sums, shared.samples)
     both = np.hstack([accuracy, tokens])
-    both = both[np.lexsort(both.T)]  # a question's draws go with its numbers, not with its place or name
+    both = both[np.lexsort(both.T)]  # draws must not depend on the names or the order of questions
     divisor = np.repeat([count * accuracy_scale, count * tokens_scale], len(table.lambdas))
     sums = np.vstack([drawn @ both for drawn in _draws(count, resamples, np.random.default_rng(seed))])
     right, length = np.hsplit(sums / divisor, 2)
@@ -135,13 +135,13 @@ def resample(table: Table, *, seed: int, resamples: int = RESAMPLES) -> Resample
 
 
 def percentiles(values: Floats) -> Interval:
-    """The middle 95% of resampled values, shape [B]."""
+    """Return the middle 95% of resampled values, shape [B]."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
 def _draws(questions: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
-    """How often each question is drawn, shape [b, N] with all b adding up to B, float64 for the product."""
+    """Yield how often each question is drawn: shape [b, N], all b add up to B; float64 for the product."""
     rows = max(1, _BLOCK // questions)
     for first in range(0, resamples, rows):
         count = min(rows, resamples - first)

@@ -1,4 +1,4 @@
-"""95% intervals of a mean over questions whose samples are not independent. Knows numbers only."""
+"""95% intervals of a mean over questions whose samples are not independent. Knows only numbers."""
 
 import math
 from statistics import NormalDist
@@ -10,7 +10,7 @@ from dami_merge.errors import InputRefused, Problem
 from dami_merge.evaluation.statistics.table import Counts, Floats
 
 LEVEL = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
@@ -23,11 +23,11 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 def wilson(share: float, samples: float) -> Interval:
-    """Wilson's score interval (J. Am. Stat. Assoc. 22, 1927) of a share.
+    """Compute Wilson's score interval (J. Am. Stat. Assoc. 22, 1927) of a share.
 
     Args:
         share: p, in [0, 1].
-        samples: n, above 0; need not be whole, so that it may be `effective_samples`.
+        samples: n, above 0; need not be a whole number, so that `effective_samples` can be used.
 
     Returns:
         (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), within [0, 1].
@@ -36,7 +36,7 @@ def wilson(share: float, samples: float) -> Interval:
         InputRefused: `share` is outside [0, 1], or `samples` is not above 0.
     """
     if not 0 <= share <= 1 or not samples > 0:
-        raise InputRefused([Problem("share", f"a share of {share} of {samples} samples has no interval")])
+        raise InputRefused([Problem("share", f"no interval for a share of {share} of {samples} samples")])
     spread = _Z * math.sqrt(share * (1 - share) / samples + _Z**2 / (4 * samples**2))
     centre = share + _Z**2 / (2 * samples)
     whole = 1 + _Z**2 / samples
@@ -47,24 +47,24 @@ def wilson(share: float, samples: float) -> Interval:
 
 
 def effective_samples(accuracy: Floats, samples: Counts) -> float:
-    """How many independent answers tell as much about the mean accuracy as these, which share questions.
+    """Compute how many independent answers are as informative as these, which share questions.
 
-    The number of answers over the design effect (Kish, Survey Sampling, 1965):
+    This is the number of answers divided by the design effect (Kish, Survey Sampling, 1965):
 
-        m = N² / Σ 1/K_q             independent answers would count so much; N·K where K is the same
-        s² = Σ (a_q - p)² / (N - 1)  between the questions' shares a_q of right answers; p is their mean
+        m = N² / Σ 1/K_q             count if all answers were independent; N·K if every K_q is K
+        s² = Σ (a_q - p)² / (N - 1)  variance of the questions' shares a_q of correct answers; p is their mean
         deff = (s² / N) / (p (1 - p) / (m - 1))
         n = m / deff, kept within [N, m]
 
-    One sample each gives n = N and so the plain interval. Where all answers are right, or all wrong, nothing
-    tells how alike the samples of a question are, and each question counts once. Franco, Little, Louis and
-    Slud (J. Surv. Stat. Methodol. 7, 2019) compare intervals of this kind and recommend Wilson's form; they
-    find that it covers less than it says where questions are few, since s² is itself uncertain. Simulated
-    here: 92 to 95% for 30 questions of 8 or 64 samples, 95% from 100 questions on.
+    One sample per question gives n = N, and so the plain interval. If all answers are correct, or all are
+    wrong, nothing shows how alike the samples of a question are, and each question counts once. Franco,
+    Little, Louis and Slud (J. Surv. Stat. Methodol. 7, 2019) compare intervals of this kind and recommend
+    Wilson's form; they find that with few questions it covers less than its nominal level, since s² is itself
+    uncertain. Our simulations: 92 to 95% for 30 questions of 8 or 64 samples, 95% from 100 questions on.
 
     Args:
-        accuracy: Shape [N]; N is 1 at least.
-        samples: Shape [N]: K of each question, 1 at least.
+        accuracy: Share of correct answers of each question, shape [N]; N is at least 1.
+        samples: Number of samples K_q of each question, shape [N], at least 1.
     """
     questions = len(accuracy)
     independent = questions**2 / float((1 / samples).sum())
@@ -79,10 +79,13 @@ def effective_samples(accuracy: Floats, samples: Counts) -> float:
 
 
 def mean_interval(means: Floats) -> Interval | None:
-    """Mean ± 1.96 standard errors between questions (Miller, arXiv 2411.00640); None for a single question.
+    """Compute the mean ± 1.96 standard errors between questions (Miller, arXiv 2411.00640).
 
     Args:
-        means: Of each question, shape [N].
+        means: Mean of each question, shape [N].
+
+    Returns:
+        The interval; None for a single question.
     """
     if len(means) < 2:
         return None

@@ -1,4 +1,4 @@
-"""One λ in numbers, on all questions that it has, whatever the others have."""
+"""The numbers of one λ, over all questions that it has, whatever the other λ have."""
 
 import math
 from collections import Counter
@@ -15,9 +15,9 @@ class PassAt(msgspec.Struct, frozen=True):
     """Pass@k.
 
     Attributes:
-        k: Answers that may be tried.
-        share: Expected share of questions with a right one among k.
-        questions: How many have k samples, so that it is known for them.
+        k: Number of attempts.
+        share: Expected share of questions with a correct answer among k attempts.
+        questions: Number of questions with at least k samples; only these count.
     """
 
     k: int
@@ -26,23 +26,24 @@ class PassAt(msgspec.Struct, frozen=True):
 
 
 class LambdaSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One λ. Means and shares are means of the questions' own, so that each question counts once.
+    """The numbers of one λ. Means and shares are taken over questions, so that each question counts once.
 
     Attributes:
-        lam: Which; `lambda` in JSON.
-        questions: How many have an answer.
-        samples: Answers.
-        effective_samples: As many independent answers tell as much (`interval.effective_samples`).
-        accuracy: Share of right answers.
-        accuracy_interval: Wilson's, of so many effective samples.
-        tokens: Mean.
-        tokens_interval: By the spread between questions; None for a single question.
-        median_tokens: Of all answers.
+        lam: λ; named `lambda` in JSON.
+        questions: Number of questions with an answer.
+        samples: Number of answers.
+        effective_samples: Number of independent answers that are as informative
+            (`interval.effective_samples`).
+        accuracy: Share of correct answers.
+        accuracy_interval: Wilson's interval for `effective_samples` answers.
+        tokens: Mean tokens.
+        tokens_interval: Interval of `tokens` from the spread between questions; None for a single question.
+        median_tokens: Median over all answers.
         closed: Share of answers with a thinking block closed by its own tag.
-        unclosed: Share with one left open.
-        wrong_tag: Share with one closed by another tag.
-        cut: Share cut at the cap.
-        passes: Pass@k for k from 1 to the largest number of samples of a question.
+        unclosed: Share of answers with a thinking block left open.
+        wrong_tag: Share of answers with a thinking block closed by another tag.
+        cut: Share of answers truncated at the cap.
+        passes: Pass@k for k from 1 to the largest number of samples of any question.
     """
 
     lam: Fraction = msgspec.field(name="lambda")
@@ -62,20 +63,20 @@ class LambdaSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise_lambdas(table: Table) -> tuple[LambdaSummary, ...]:
-    """A row for every λ that has an answer, ascending."""
+    """Summarise every λ that has an answer, ascending."""
     have = table.samples.any(axis=0)
     return tuple(_row(table, column) for column in np.flatnonzero(have).tolist())
 
 
 def pass_at(samples: Counts, correct: Counts) -> tuple[PassAt, ...]:
-    """Pass@k by the unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. (arXiv 2107.03374).
+    """Compute Pass@k with the unbiased estimator 1 - C(n-c, k) / C(n, k) of Chen et al. (arXiv 2107.03374).
 
     Args:
-        samples: Shape [N]: n of each question.
-        correct: Shape [N]: c of each question.
+        samples: Number of samples n of each question, shape [N].
+        correct: Number of correct answers c of each question, shape [N].
 
     Returns:
-        For k = 1, 2, … up to the largest n; a question of fewer than k samples does not count at k.
+        Pass@k for k = 1, 2, … up to the largest n; questions with fewer than k samples do not count at k.
     """
     kinds = Counter(zip(samples.tolist(), correct.tolist(), strict=True))
     passes = []

@@ -1,4 +1,4 @@
-"""Where accuracy or tokens fall although λ grows."""
+"""Find where accuracy or tokens fall although λ grows."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ Metric = Literal["accuracy", "tokens"]
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A fall.
+    """A fall in a metric between two λ.
 
     Attributes:
         start: The smaller λ.
         stop: The larger λ, where the metric is lower.
-        metric: What falls.
-        drop: By how much; above 0.
-        interval: Of the drop; None for points without rollouts.
-        confidence: Share of resamples in which it falls too; None for points without rollouts. It is not
-            corrected for the number of pairs, and the best λ before `stop` was picked by the same data, so
-            that it is on the high side.
+        metric: The metric that falls.
+        drop: Size of the fall, above 0.
+        interval: 95% interval of the drop; None for points without rollouts.
+        confidence: Share of resamples in which the metric falls too; None for points without rollouts. It is
+            somewhat too high: it is not corrected for the number of pairs, and the best λ before `stop` was
+            chosen on the same data.
     """
 
     start: Fraction
@@ -37,17 +37,18 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def violations(points: Sequence[Point], *, resamples: Resamples | None = None) -> tuple[Violation, ...]:
-    """Every fall between neighbours, and from the best λ before to each λ.
+    """Find every fall between neighbours, and to each λ from the best λ before it.
 
     Args:
-        points: In any order. Of several best λ before, the nearest is taken.
-        resamples: Of these λ; without, a fall is a fact about the points and has no confidence.
+        points: Points in any order. If several earlier λ are equally good, the nearest is used.
+        resamples: Resamples of these λ; without them, a fall is a fact about the points and has no
+            confidence.
 
     Returns:
-        Those of accuracy, then those of tokens, by `stop` and then `start`; each pair once.
+        Falls in accuracy, then falls in tokens, both ordered by `stop`, then `start`; each pair once.
 
     Raises:
-        InputRefused: There is no point, two are of one λ, or one was not resampled.
+        InputRefused: There are no points, two points have the same λ, or a λ was not resampled.
     """
     path = ascending(points)
     found = []

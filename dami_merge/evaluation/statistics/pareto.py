@@ -1,7 +1,7 @@
-"""Accuracy up, tokens down: which λ are worth having, and which another λ beats.
+"""Accuracy up, tokens down: which λ are worth having, and which are dominated by another λ.
 
-A λ dominates another if it is no less accurate and takes no more tokens, and is better in one of them; of two
-that are equal in both the smaller λ dominates. So with equal accuracy fewer tokens win.
+A λ dominates another if it is at least as accurate, uses no more tokens, and is better in one of the two; if
+both are equal, the smaller λ dominates. So at equal accuracy, fewer tokens win.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from dami_merge.evaluation.statistics.table import Floats
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """One λ among the others.
+    """One λ compared with the others.
 
     Attributes:
-        lam: Which; `lambda` in JSON.
-        dominated_by: The λ of the frontier that dominate it, ascending; empty for one of the frontier.
+        lam: λ; named `lambda` in JSON.
+        dominated_by: λ on the frontier that dominate it, ascending; empty for a λ on the frontier.
         frontier_share: Share of resamples in which it is on the frontier; None for points without rollouts.
     """
 
@@ -34,11 +34,11 @@ class Pareto(msgspec.Struct, frozen=True, kw_only=True):
     """Which λ are worth having.
 
     Attributes:
-        frontier: λ that none dominates, by ascending tokens, and so by ascending accuracy. Each is the best
-            single λ for a budget from its own tokens up to those of the next.
-        hull: Those at the corners of the upper left convex hull, likewise: what sending a share of the
-            queries to one λ and the others to another can reach is on or below the lines between them.
-        standings: Every λ, ascending.
+        frontier: λ that no other λ dominates, by ascending tokens and so by ascending accuracy. Each is the
+            best single λ for a token budget from its own mean tokens up to those of the next.
+        hull: λ at the corners of the upper left convex hull, in the same order. Sending a share of the
+            queries to one λ and the rest to another reaches at most the lines between these corners.
+        standings: Standing of every λ, ascending.
     """
 
     frontier: tuple[Fraction, ...]
@@ -47,14 +47,14 @@ class Pareto(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pareto(points: Sequence[Point], *, resamples: Resamples | None = None) -> Pareto:
-    """Sort λ into frontier, hull and dominated.
+    """Compute the frontier, the hull, and which λ are dominated.
 
     Args:
-        points: In any order.
-        resamples: Of these λ, or of more.
+        points: Points in any order.
+        resamples: Resamples that include these λ.
 
     Raises:
-        InputRefused: There is no point, two are of one λ, or one was not resampled.
+        InputRefused: There are no points, two points have the same λ, or a λ was not resampled.
     """
     path = ascending(points)
     beats = [_dominators(*_arrays(path), place)[0] for place in range(len(path))]
@@ -75,10 +75,10 @@ def pareto(points: Sequence[Point], *, resamples: Resamples | None = None) -> Pa
 
 
 def frontier(points: Sequence[Point]) -> tuple[Point, ...]:
-    """The points that none dominates, by ascending tokens.
+    """Return the points that no other point dominates, by ascending tokens.
 
     Raises:
-        InputRefused: There is no point, or two are of one λ.
+        InputRefused: There are no points, or two points have the same λ.
     """
     kept: list[Point] = []
     for point in sorted(ascending(points), key=lambda point: (point.tokens, -point.accuracy, point.lam)):
@@ -88,10 +88,12 @@ def frontier(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def hull(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Corners of the upper left convex hull, by ascending tokens; a point on a line between two is no corner.
+    """Return the corners of the upper left convex hull, by ascending tokens.
+
+    A point on the line between two others is not a corner.
 
     Raises:
-        InputRefused: There is no point, or two are of one λ.
+        InputRefused: There are no points, or two points have the same λ.
     """
     corners: list[Point] = []
     for point in frontier(points):
@@ -102,19 +104,19 @@ def hull(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def best_under(points: Sequence[Point], budget: float) -> Point | None:
-    """The most accurate λ whose mean tokens are within a budget; None where none fits.
+    """Return the most accurate point whose mean tokens are within a budget; None if no point fits.
 
-    Of equally accurate ones that of fewer tokens, then the smaller λ.
+    Ties go to fewer tokens, then to the smaller λ.
 
     Raises:
-        InputRefused: There is no point, or two are of one λ.
+        InputRefused: There are no points, or two points have the same λ.
     """
     fitting = [point for point in frontier(points) if point.tokens <= budget]
     return fitting[-1] if fitting else None
 
 
 def _dominators(accuracy: Floats, tokens: Floats, place: int) -> NDArray[np.bool_]:
-    """Shape [B, Λ]: whether λ number `place` is dominated by each; λ ascend."""
+    """Return whether each λ dominates λ number `place` in each resample, shape [B, Λ]; λ ascend."""
     own_accuracy, own_tokens = accuracy[:, place, None], tokens[:, place, None]
     smaller = np.arange(accuracy.shape[1]) < place
     better = (accuracy > own_accuracy) | (tokens < own_tokens) | smaller
@@ -127,7 +129,7 @@ def _arrays(points: Sequence[Point]) -> tuple[Floats, Floats]:
 
 
 def _bends_down(first: Point, middle: Point, last: Point) -> bool:
-    """Whether the middle is strictly above the line; in exact arithmetic, so that a line is a line."""
+    """Return whether the middle is strictly above the line; exact, so that lines are recognised."""
     (x1, y1), (x2, y2), (x3, y3) = (
         (Fraction(each.tokens), Fraction(each.accuracy)) for each in (first, middle, last)
     )

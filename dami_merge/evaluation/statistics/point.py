@@ -1,4 +1,4 @@
-"""One λ as a point: accuracy against tokens. What a published table has, and all that Pareto maths needs."""
+"""One λ as a point: accuracy against tokens. All that a published table gives and a frontier needs."""
 
 import itertools
 import math
@@ -12,16 +12,16 @@ from dami_merge.lambdas import label
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Mean of the questions at one λ.
+    """Means over the questions at one λ.
 
     Attributes:
-        lam: Which; `lambda` in JSON.
-        accuracy: In [0, 1].
+        lam: λ; named `lambda` in JSON.
+        accuracy: Mean accuracy in [0, 1].
         tokens: Mean generated tokens.
-        closed: Share of answers with a closed thinking block; None where it was not measured.
+        closed: Share of answers with a closed thinking block; None if it was not measured.
 
     Raises:
-        InputRefused: A number is not finite, negative, or a share above 1.
+        InputRefused: A number is negative or not finite, or a share is above 1.
     """
 
     lam: Fraction = msgspec.field(name="lambda")
@@ -31,11 +31,11 @@ class Point(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         problems = [
-            Problem("point", f"λ = {label(self.lam)} has the {name} {value}, outside [0, {limit}]", hint)
+            Problem("point", f"λ = {label(self.lam)}: {name} {value} is outside [0, {limit}]", hint)
             for name, value, limit, hint in (
-                ("accuracy", self.accuracy, 1, "a share, not a percentage"),
+                ("accuracy", self.accuracy, 1, "pass a share, not a percentage"),
                 ("tokens", self.tokens, math.inf, ""),
-                ("closed share", self.closed, 1, "a share, not a percentage"),
+                ("closed share", self.closed, 1, "pass a share, not a percentage"),
             )
             if value is not None and not (0 <= value <= limit and math.isfinite(value))
         ]
@@ -44,17 +44,17 @@ class Point(msgspec.Struct, frozen=True):
 
 
 def ascending(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Points in the order of λ.
+    """Sort points by λ.
 
     Raises:
-        InputRefused: There is none, or two of one λ.
+        InputRefused: There are no points, or two points have the same λ.
     """
     found = sorted(points, key=lambda point: point.lam)
     if not found:
-        raise InputRefused([Problem("empty", "there is no point", "give one for each λ")])
+        raise InputRefused([Problem("empty", "there are no points", "pass one point for each λ")])
     twice = {a.lam for a, b in itertools.pairwise(found) if a.lam == b.lam}
     if twice:
         raise InputRefused(
-            [Problem("duplicate", f"λ = {label(lam)} is there twice") for lam in sorted(twice)]
+            [Problem("duplicate", f"duplicate point at λ = {label(lam)}") for lam in sorted(twice)]
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The few λ that are worth serving. Knows points, not checkpoints."""
+"""The smallest set of λ worth serving. Knows points, not checkpoints."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from dami_merge.evaluation.statistics.pareto import frontier
 from dami_merge.evaluation.statistics.point import Point
 
 LOSS = 0.01
-"""One point of accuracy. Source: ours."""
+"""One percentage point of accuracy. Source: ours."""
 
 _ROUNDING = 1e-9
-"""0.66 - 0.65 is above 0.01 in floats."""
+"""Tolerance for rounding: 0.66 - 0.65 is above 0.01 in floats."""
 
 
 class ServingGrid(msgspec.Struct, frozen=True, kw_only=True):
-    """What to serve.
+    """The λ to serve.
 
     Attributes:
-        lambdas: Ascending.
-        allowed: The loss of accuracy that was allowed.
-        loss: The largest loss that it has at any budget.
+        lambdas: Chosen λ, ascending.
+        allowed: Allowed loss of accuracy.
+        loss: Largest loss of accuracy at any budget.
     """
 
     lambdas: tuple[Fraction, ...]
@@ -32,24 +32,27 @@ class ServingGrid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def serving_grid(points: Sequence[Point], *, loss: float = LOSS) -> ServingGrid:
-    """The smallest set of λ that is nearly as good as all of them at every token budget.
+    """Find the smallest set of λ that is nearly as good as all of them at every token budget.
 
-    At a budget t a set reaches A(t), the largest accuracy of its λ with mean tokens of at most t: one λ
-    serves all queries; nothing is mixed. The set must have, at every t at which any λ fits, a λ that fits
-    too, and A(t) within `loss` of that of all λ. So the cheapest λ of the frontier is always in it.
+    At a budget t, a set reaches A(t), the largest accuracy of its λ with mean tokens of at most t: one λ
+    serves all queries; nothing is mixed. At every t at which any λ fits, some λ of the set must fit too, and
+    the set's A(t) must be within `loss` of the A(t) of all λ. So the cheapest λ of the frontier is always in
+    the set.
 
-    Of the smallest sets one with the smallest largest loss is taken. All its members are on the frontier:
-    whatever dominates a member serves as well.
+    Among the smallest sets, one whose largest loss is smallest is returned. All its members are on the
+    frontier: a λ that dominates a member serves at least as well.
 
     Args:
-        points: In any order.
-        loss: Of accuracy, in [0, 1].
+        points: Points in any order.
+        loss: Allowed loss of accuracy, in [0, 1].
 
     Raises:
-        InputRefused: There is no point, two are of one λ, or `loss` is no share.
+        InputRefused: There are no points, two points have the same λ, or `loss` is outside [0, 1].
     """
     if not 0 <= loss <= 1:
-        raise InputRefused([Problem("loss", f"a loss of {loss} is outside [0, 1]", "0.01 is one point")])
+        raise InputRefused(
+            [Problem("loss", f"a loss of {loss} is outside [0, 1]", "0.01 is one percentage point")]
+        )
     front = frontier(points)
     steps = {b.accuracy - a.accuracy for i, a in enumerate(front) for b in front[i + 1 :]}
     smallest = len(_cover(front, loss))
@@ -61,10 +64,10 @@ def serving_grid(points: Sequence[Point], *, loss: float = LOSS) -> ServingGrid:
 
 
 def _cover(front: Sequence[Point], loss: float) -> list[Point]:
-    """Greedy from the cheapest: the next member is the first point that is out of reach of the last.
+    """Choose greedily from the cheapest: the next member is the first point out of reach of the last.
 
-    No set is smaller: what is out of reach needs a further member no dearer than it, and none of those
-    reaches further than itself.
+    No set is smaller: a point out of reach needs a further member that uses no more tokens than it, and none
+    of those reaches further than the point itself.
     """
     chosen: list[Point] = []
     reach = -math.inf

@@ -1,4 +1,4 @@
-"""All that a sweep says, as one value: from rollouts to what a table, a JSON and a page show."""
+"""Everything a sweep shows, as one value: from rollouts to what tables, JSON and pages contain."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -20,19 +20,19 @@ from dami_merge.lambdas import fraction_text
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """All λ against each other, on the questions that every one of them has.
+    """All λ compared with each other on the questions that all of them have.
 
     Attributes:
-        questions: How many those are.
-        points: What was measured on them, ascending in λ; a λ that has more questions has other numbers in
-            its `Row`.
-        neighbours: Each λ against the one before.
-        against_instruct: Each λ against λ = 0, ascending; empty where that was not measured.
-        against_thinking: Likewise against λ = 1.
-        violations: Where accuracy or tokens fall.
-        pareto: Frontier, hull and what is dominated.
-        stages: Of the thinking share.
-        serving: The few λ that are worth serving.
+        questions: Number of those questions.
+        points: Means over those questions, ascending in λ; for a λ that has more questions, the numbers in
+            its `LambdaSummary` differ.
+        neighbours: Each λ against the λ before it.
+        against_instruct: Each λ against λ = 0, ascending; empty if λ = 0 was not measured.
+        against_thinking: Each λ against λ = 1, ascending; empty if λ = 1 was not measured.
+        violations: Falls in accuracy or tokens.
+        pareto: Frontier, hull and dominated λ.
+        stages: Stages of thinking along the path.
+        serving: Smallest set of λ worth serving.
     """
 
     questions: int
@@ -47,13 +47,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """All questions, or those of one group.
+    """All questions, or the questions of one group.
 
     Attributes:
-        group: Its name; None for all questions.
-        questions: How many have an answer at any λ; a row of fewer is not finished.
+        group: Name of the group; None for all questions.
+        questions: Number of questions with an answer at any λ; a row with fewer questions is unfinished.
         rows: Each λ on the questions that it has, ascending.
-        comparison: None where no question has an answer at every λ.
+        comparison: The λ compared with each other; None if no question has an answer at every λ.
     """
 
     group: str | None
@@ -63,16 +63,16 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a sweep says.
+    """Everything a sweep shows.
 
     Attributes:
-        lambdas: Ascending.
-        settings: Digests of the settings that made the answers; more than one is a mixture of λ that were
-            not sampled alike.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        lambdas: λ of the sweep, ascending.
+        settings: Digests of the settings that produced the answers; more than one means that the λ were
+            sampled differently.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples.
         overall: All questions.
-        groups: Each group, by name; empty where there are not two.
+        groups: Each group, by name; empty if there are fewer than two groups.
     """
 
     lambdas: tuple[Fraction, ...]
@@ -94,14 +94,16 @@ def summarise(
     """Summarise a sweep, finished or not.
 
     Args:
-        rollouts: In any order.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
-        lambdas: Only these; None is all. One λ that has few questions yet leaves few to compare all on.
-        loss: Of accuracy, that the serving grid may have.
+        rollouts: Rollouts in any order.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples.
+        lambdas: λ to include; None includes all. A single λ with few questions so far leaves few questions on
+            which to compare all λ.
+        loss: Loss of accuracy that the serving grid may have.
 
     Raises:
-        InputRefused: What `tabulate` refuses, a λ without rollouts, no resample, or a loss that is no share.
+        InputRefused: `tabulate` refuses the rollouts, a λ has no rollouts, `resamples` is below 1, or `loss`
+            is outside [0, 1].
     """
     table = tabulate(rollouts)
     if lambdas is not None:
@@ -129,7 +131,7 @@ def summarise(
 
 
 def sweep_value(report: SweepReport) -> dict[str, Any]:
-    """A report as JSON values; λ are text, `3/10`, under `lambda`, `start`, `stop` and the like."""
+    """Convert a report to JSON values; every λ is a string such as `3/10`, wherever it occurs."""
     value: dict[str, Any] = msgspec.to_builtins(report, enc_hook=fraction_text)
     return value
 

@@ -1,7 +1,7 @@
 """The dense table of a sweep: questions by λ, from rollouts in any order, finished or not.
 
-A mean is always one of questions: each question counts once, however many samples it has. λ are compared on
-the questions that all of them have; `Table.shared` makes that table, and its length says how many those are.
+Every mean is taken over questions: each question counts once, however many samples it has. λ are compared on
+the questions that all of them have, which `Table.shared` selects.
 """
 
 import math
@@ -20,30 +20,30 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _EXACT = 2**53
-"""Integers below this are exact in float64, and so are their sums."""
+"""Integers below this, and sums that stay below it, are exact in float64."""
 
 _NO_SAMPLE = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """What was measured, N questions by Λ values of λ.
+    """The measurements of N questions at Λ values of λ.
 
-    Questions stand from the easiest to the hardest; names decide only between questions of equal counts, so
-    that no result depends on how questions are called or in which order rollouts came.
+    Questions are ordered from the easiest to the hardest; names only break ties between equal counts, so that
+    no result depends on the names of questions or on the order of rollouts.
 
     Attributes:
-        lambdas: Ascending.
+        lambdas: λ, ascending.
         settings: Digest of the settings of each λ.
-        questions: Ids.
-        groups: One for each question.
-        samples: Shape [N, Λ]: answers in each cell; 0 where there is none yet.
-        correct: Shape [N, Λ]: right ones among them.
-        closed: Shape [N, Λ]: answers whose thinking block was closed by its own tag.
-        unclosed: Likewise left open.
-        wrong_tag: Likewise closed by another tag.
-        cut: Likewise cut at the cap.
-        lengths: Shape [N, Λ, K]: tokens of every answer, ascending; -1 fills the cells of fewer than K.
+        questions: Id of each question.
+        groups: Group of each question.
+        samples: Number of answers in each cell, shape [N, Λ]; 0 where there is none yet.
+        correct: Number of correct answers, shape [N, Λ].
+        closed: Number of answers whose thinking block was closed by its own tag, shape [N, Λ].
+        unclosed: Number of answers whose thinking block was left open, shape [N, Λ].
+        wrong_tag: Number of answers whose thinking block was closed by another tag, shape [N, Λ].
+        cut: Number of answers truncated at the cap, shape [N, Λ].
+        lengths: Tokens of every answer, ascending, shape [N, Λ, K]; -1 fills cells of fewer than K answers.
     """
 
     lambdas: tuple[Fraction, ...]
@@ -60,36 +60,36 @@ class Table:
 
     @property
     def length_sums(self) -> Counts:
-        """Shape [N, Λ]: tokens of all answers of a cell."""
+        """Total tokens of the answers in each cell, shape [N, Λ]."""
         total: Counts = np.maximum(self.lengths, 0).sum(axis=2)
         return total
 
     @property
     def accuracy(self) -> Floats:
-        """Shape [N, Λ]: share of right answers; NaN where there is none."""
+        """Share of correct answers, shape [N, Λ]; NaN where there is no answer."""
         return _ratio(self.correct, self.samples)
 
     @property
     def tokens(self) -> Floats:
-        """Shape [N, Λ]: mean tokens; NaN where there is no answer."""
+        """Mean tokens, shape [N, Λ]; NaN where there is no answer."""
         return _ratio(self.length_sums, self.samples)
 
     def at(self, lambdas: Sequence[Fraction]) -> "Table":
-        """Only these λ; questions that have none of them are left out.
+        """Keep only these λ, and the questions that have an answer at any of them.
 
         Raises:
-            LambdaError: No λ is named, one twice, or one that has no rollout.
+            LambdaError: `lambdas` is empty, or has a λ twice or without rollouts.
         """
         require_available(ordered(lambdas), self.lambdas, where="these rollouts")
         columns = [place for place, lam in enumerate(self.lambdas) if lam in set(lambdas)]
         return self._part(np.flatnonzero(self.samples[:, columns].any(axis=1)).tolist(), columns)
 
     def of_group(self, group: str) -> "Table":
-        """Only the questions of a group; may be empty. All λ stay."""
+        """Keep only the questions of one group, at all λ; the table may be empty."""
         return self._part([place for place, each in enumerate(self.groups) if each == group])
 
     def shared(self) -> "Table":
-        """Only the questions that every λ has at least one answer to; may be empty."""
+        """Keep only the questions that have an answer at every λ; the table may be empty."""
         return self._part(np.flatnonzero(self.samples.all(axis=1)).tolist())
 
     def _part(self, rows: Sequence[int], columns: Sequence[int] | None = None) -> "Table":
@@ -111,12 +111,12 @@ class Table:
 
 
 def tabulate(rollouts: Iterable[Rollout]) -> Table:
-    """Sort rollouts into a table. Cells may be empty, and of any number of samples.
+    """Arrange rollouts in a table. Cells may be empty, and may hold different numbers of samples.
 
     Raises:
-        InputRefused: There is no rollout, or some contradict: a λ outside [0, 1], the same sample twice,
-            negative tokens, a cut answer that is marked right, a question of two groups, or answers of two
-            settings at one λ. All of it is named.
+        InputRefused: There are no rollouts, or some are inconsistent: a λ outside [0, 1], a duplicate sample,
+            negative tokens, a truncated answer marked correct, a question in two groups, or answers with two
+            settings at one λ. All problems are reported.
     """
     cells: dict[str, dict[Fraction, dict[int, Rollout]]] = {}
     groups: dict[str, str] = {}
@@ -132,34 +132,34 @@ def tabulate(rollouts: Iterable[Rollout]) -> Table:
         settings.setdefault(lam, set()).add(rollout.settings)
         if groups.setdefault(rollout.question, rollout.group) != rollout.group:
             both = f"{groups[rollout.question]!r} and {rollout.group!r}"
-            problems.append(Problem("group", f"{_name(rollout)}: the question is of two groups, {both}"))
+            problems.append(Problem("group", f"{_name(rollout)}: the question is in two groups, {both}"))
         cell = cells.setdefault(rollout.question, {}).setdefault(lam, {})
         if rollout.sample in cell:
-            problems.append(Problem("duplicate", f"{_name(rollout)} is there twice"))
+            problems.append(Problem("duplicate", f"duplicate rollout: {_name(rollout)}"))
         cell[rollout.sample] = rollout
     for lam, digests in sorted(settings.items()):
         if len(digests) > 1:
-            fact = f"λ = {label(lam)} has answers of {len(digests)} settings: {', '.join(sorted(digests))}"
-            problems.append(Problem("settings", fact, "keep the rollouts of one"))
+            fact = f"λ = {label(lam)} has answers from {len(digests)} settings: {', '.join(sorted(digests))}"
+            problems.append(Problem("settings", fact, "keep the rollouts of only one"))
     if not cells and not problems:
-        problems.append(Problem("empty", "there is no rollout", "run the sweep first"))
+        problems.append(Problem("empty", "there are no rollouts", "run the sweep first"))
     if problems:
         raise InputRefused(problems)
     return _table(cells, groups, {lam: min(settings[lam]) for lam in sorted(settings)})
 
 
 def exact_means(sums: Counts, samples: Counts) -> tuple[Floats, int]:
-    """Means of cells as integers over one denominator, so that what is equal is equal after any summing.
+    """Return the means of cells as integers over one denominator, so that equal sums of means stay equal.
 
-    3/5 and 1/5 + 2/5 differ in floats, and would be told as a dip of accuracy.
+    3/5 and 1/5 + 2/5 differ in floats, and the difference would be reported as a fall in accuracy.
 
     Args:
-        sums: Shape [N, Λ], not negative.
-        samples: Shape [N, Λ], 1 at least.
+        sums: Sum over the samples of each cell, shape [N, Λ], not negative.
+        samples: Number of samples of each cell, shape [N, Λ], at least 1.
 
     Returns:
-        Integers in float64, shape [N, Λ], and the denominator. Where the samples have too large a common
-        multiple for that (many different numbers above 16), plain means and 1.
+        Integers in float64, shape [N, Λ], and the denominator. If the common multiple of the numbers of
+        samples is too large for that (many different numbers above 16), plain means and 1.
     """
     scale = math.lcm(*np.unique(samples).tolist())
     if scale * int(sums.max(initial=0)) * max(len(sums), 1) < _EXACT:
@@ -170,10 +170,12 @@ def exact_means(sums: Counts, samples: Counts) -> tuple[Floats, int]:
 def _wrong(rollout: Rollout) -> list[Problem]:
     problems = []
     if rollout.tokens < 0:
-        problems.append(Problem("tokens", f"{_name(rollout)} has {rollout.tokens} tokens"))
+        problems.append(
+            Problem("tokens", f"{_name(rollout)} has {rollout.tokens} tokens, must be at least 0")
+        )
     if rollout.correct and rollout.finish == "length":
-        fact = f"{_name(rollout)} was cut at the cap and is marked right"
-        problems.append(Problem("cut", fact, "a cut answer counts as wrong"))
+        fact = f"{_name(rollout)} was truncated at the cap but is marked correct"
+        problems.append(Problem("cut", fact, "a truncated answer counts as wrong"))
     return problems
 
 
@@ -213,7 +215,7 @@ def _table(
 
 
 def _counts(answers: Sequence[Rollout]) -> tuple[int, ...]:
-    """As the columns of `_table`, and the tokens last, for the order of the questions."""
+    """Count the answers for the columns of `_table`; the tokens come last, for the order of the questions."""
     states = [answer.thinking for answer in answers]
     return (
         len(answers),
@@ -227,7 +229,7 @@ def _counts(answers: Sequence[Rollout]) -> tuple[int, ...]:
 
 
 def _difficulty(row: Sequence[tuple[int, ...]]) -> Fraction:
-    """Mean share of wrong answers, over the λ that have any answer."""
+    """Return the mean share of wrong answers over the λ that have any answer."""
     shares = [Fraction(cell[0] - cell[1], cell[0]) for cell in row if cell[0]]
     return sum(shares, Fraction(0)) / len(shares)
 

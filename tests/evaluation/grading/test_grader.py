@@ -241,7 +241,10 @@ def test_a_process_that_always_dies_is_an_error_and_not_a_wrong_answer(
 ) -> None:
     # It closes its input before it says that it is ready.
     monkeypatch.setattr(math_judge, "_COMMAND", "import os; os.close(0); print('{}', flush=True)")
-    with closing(MathJudge()) as judge, pytest.raises(DamiMergeError, match="ends before it is asked"):
+    with (
+        closing(MathJudge()) as judge,
+        pytest.raises(DamiMergeError, match="exits before it receives a request"),
+    ):
         judge.judge("1", "2", boxed=True)
 
 

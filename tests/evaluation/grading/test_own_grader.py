@@ -56,7 +56,7 @@ def test_what_it_raises_or_gives_that_is_no_bool_names_grader_and_question(file:
     ) as caught:
         load_check(f"{file}:raises")(QUESTION, "18")
     assert isinstance(caught.value.__cause__, ValueError)
-    with pytest.raises(DamiMergeError, match=r"mine\.py:vague, question 'q7': gave 1"):
+    with pytest.raises(DamiMergeError, match=r"mine\.py:vague, question 'q7': returned 1"):
         load_check(f"{file}:vague")(QUESTION, "18")
 
 
@@ -64,8 +64,8 @@ def test_what_it_raises_or_gives_that_is_no_bool_names_grader_and_question(file:
     ("name", "message"),
     [
         ("nothing", "has no 'nothing'"),
-        ("NOT_A_FUNCTION", "cannot call, 'NOT_A_FUNCTION'"),
-        ("", "names no grader"),
+        ("NOT_A_FUNCTION", "'NOT_A_FUNCTION' in .* is not callable"),
+        ("", "does not name a grader"),
     ],
 )
 def test_what_cannot_be_called_is_refused_before_anything_runs(file: Path, name: str, message: str) -> None:
@@ -82,7 +82,7 @@ def test_a_module_or_file_that_is_missing_or_fails_is_refused(tmp_path: Path) ->
     (tmp_path / "broken.py").write_text("1 / 0", encoding="utf-8")
     with pytest.raises(UsageError, match="ZeroDivisionError: division by zero"):
         load_check(f"{tmp_path / 'broken.py'}:f")
-    with pytest.raises(UsageError, match="'f' names no grader"):
+    with pytest.raises(UsageError, match="'f' does not name a grader"):
         load_check("f")
 
 

@@ -202,30 +202,30 @@ def test_a_line_separator_inside_a_text_does_not_cut_the_line(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"prompt": "p"}, "no 'answer'"),
-        ({"prompt": "p", "answer": ""}, "no 'answer'"),
+        ({"prompt": "p"}, "'answer' is missing or empty"),
+        ({"prompt": "p", "answer": ""}, "'answer' is missing or empty"),
         ({"prompt": "p", "answer": "  "}, "'answer' is empty"),
-        ({"prompt": "p", "answer": None}, "no 'answer'"),
-        ({"prompt": "p", "answer": True}, "'answer' is True, not a text or a number"),
-        ({"prompt": "p", "answer": ["4"]}, r"'answer' is \['4'\], not a text or a number"),
-        ({"prompt": "", "answer": "4"}, "'prompt' is empty or not a text"),
-        ({"prompt": 4, "answer": "4"}, "'prompt' is empty or not a text"),
+        ({"prompt": "p", "answer": None}, "'answer' is missing or empty"),
+        ({"prompt": "p", "answer": True}, "'answer' is True, not a string or a number"),
+        ({"prompt": "p", "answer": ["4"]}, r"'answer' is \['4'\], not a string or a number"),
+        ({"prompt": "", "answer": "4"}, "'prompt' is missing, empty or not a string"),
+        ({"prompt": 4, "answer": "4"}, "'prompt' is missing, empty or not a string"),
         (
             {"prompt": "p", "answer": "4", "kind": "maths"},
             "'kind' is 'maths', not one of math, choice, exact",
         ),
         ({"prompt": "p", "answer": "4", "kind": "choice"}, "a letter, not '4'"),
-        ({"prompt": "p", "messages": [], "answer": "4"}, "both 'prompt' and 'messages'"),
-        ({"messages": [], "answer": "4"}, "not a list of at least one turn"),
-        ({"messages": [{"role": "user"}], "answer": "4"}, "no 'role' and 'content' that are texts"),
-        ({"messages": ["hello"], "answer": "4"}, "no 'role' and 'content' that are texts"),
+        ({"prompt": "p", "messages": [], "answer": "4"}, "has both 'prompt' and 'messages'"),
+        ({"messages": [], "answer": "4"}, "'messages' is not a non-empty list"),
+        ({"messages": [{"role": "user"}], "answer": "4"}, "a 'role' and a 'content' that are strings"),
+        ({"messages": ["hello"], "answer": "4"}, "a 'role' and a 'content' that are strings"),
         ({"messages": [{"role": "assistant", "content": "x"}], "answer": "4"}, "is from 'assistant'"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}], "answer": "4"},
             "a part that is not text",
         ),
-        ({"problem": "p", "answer": "4"}, "are of shape problem, where native .* is read"),
-        ({"text": "p"}, "the fields 'text' are of no known shape, where native"),
+        ({"problem": "p", "answer": "4"}, "expected the format native .*, found the format problem with"),
+        ({"text": "p"}, "expected the format native .*, found an unknown format with the fields 'text'"),
         (["p"], "not a JSON object"),
     ],
 )
@@ -241,18 +241,22 @@ def test_a_record_that_makes_no_question_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("good", "bad", "message"),
     [
-        (GSM8K, {"question": "q", "answer": "18"}, "are of shape question, where gsm8k .* is read"),
+        (
+            GSM8K,
+            {"question": "q", "answer": "18"},
+            "expected the format gsm8k .*, found the format question with",
+        ),
         (
             OLYMPIAD,
             {"question": "q", "final_answer": None},
-            "the fields 'question' are of no known shape, where olympiadbench",
+            "format olympiadbench .*, found an unknown format with the fields 'question'",
         ),
         (GSM8K, {"question": "q", "answer": "so\n#### "}, "'answer' has nothing after '####'"),
-        (OLYMPIAD, {"question": "q", "final_answer": []}, "not a list of at least one text"),
-        (OLYMPIAD, {**OLYMPIAD, "image_1": "x.png"}, "comes with a picture"),
-        (GPQA, {**GPQA, "Incorrect Answer 2": "four,\nor 4"}, "is also among the wrong ones"),
-        (MATH, {**MATH, "unique_id": {}}, "'unique_id' is {}, not a text or a number"),
-        (GPQA, {**GPQA, "Incorrect Answer 3": None}, "no 'incorrect answer 3'"),
+        (OLYMPIAD, {"question": "q", "final_answer": []}, "is not a non-empty list of strings"),
+        (OLYMPIAD, {**OLYMPIAD, "image_1": "x.png"}, "the question has an image"),
+        (GPQA, {**GPQA, "Incorrect Answer 2": "four,\nor 4"}, "is also among the incorrect ones"),
+        (MATH, {**MATH, "unique_id": {}}, "'unique_id' is {}, not a string or a number"),
+        (GPQA, {**GPQA, "Incorrect Answer 3": None}, "'incorrect answer 3' is missing or empty"),
         (
             {"question": "q", "answer": "1", "metadata": {"source_dataset": "d", "source_index": 0}},
             {"question": "q", "answer": None, "metadata": {"source_dataset": "d", "source_index": 1}},
@@ -269,9 +273,9 @@ def test_a_record_that_misses_what_its_data_set_has_is_refused(
 
 def test_a_forced_shape_refuses_what_is_not_of_it(tmp_path: Path) -> None:
     file = lines(tmp_path / "q.jsonl", {"question": "q", "answer": "18"})
-    with pytest.raises(InputRefused, match="are of shape question, where gsm8k"):
+    with pytest.raises(InputRefused, match=r"expected the format gsm8k .*, found the format question"):
         read_questions(file, shape="gsm8k")
-    with pytest.raises(UsageError, match="'gsm' is not a format") as caught:
+    with pytest.raises(UsageError, match="'gsm' is not a known question format") as caught:
         read_questions(file, shape="gsm")
     assert "gsm8k" in caught.value.hint
 
@@ -280,12 +284,12 @@ def test_an_unknown_shape_names_the_fields_that_were_found_and_the_shapes_that_a
     tmp_path: Path,
 ) -> None:
     with pytest.raises(
-        InputRefused, match="line 1: the fields 'text', 'label' make no known question"
+        InputRefused, match="line 1: unknown question format with the fields 'text', 'label'"
     ) as caught:
         read_questions(lines(tmp_path / "q.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 0}))
     (problem,) = caught.value.problems
     (tmp_path / "q.jsonl").write_text('{\n{"text": "a"}', encoding="utf-8")
-    with pytest.raises(InputRefused, match=r"line 1: not JSON.*\n.*line 2: the fields 'text' make no"):
+    with pytest.raises(InputRefused, match=r"line 1: invalid JSON.*\n.*line 2: unknown question format with"):
         read_questions(str(tmp_path / "q.jsonl"))
     assert all(name in problem.hint for name in SHAPES)
 
@@ -298,30 +302,30 @@ def test_all_unfit_lines_are_found_and_five_are_shown_with_the_count(tmp_path: P
         read_questions(str(file))
     assert len(caught.value.problems) == 8
     shown = str(caught.value).splitlines()
-    assert "line 2: not JSON" in shown[0]
-    assert "line 6: no 'answer'" in shown[4]
+    assert "line 2: invalid JSON" in shown[0]
+    assert "line 6: 'answer' is missing or empty" in shown[4]
     assert shown[5].startswith("… and 3 more")
 
 
 def test_two_questions_of_one_id_are_refused_with_both_places(tmp_path: Path) -> None:
     file = lines(tmp_path / "q.jsonl", {**NATIVE, "id": 1}, NATIVE, {**NATIVE, "id": "1"})
-    with pytest.raises(InputRefused, match="the id '1' is at line 1 and line 3"):
+    with pytest.raises(InputRefused, match="duplicate id '1' at line 1 and line 3"):
         read_questions(file)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("empty.jsonl", b"\n", "holds no question"),
-        ("list.json", b"[]", "holds no question"),
-        ("head.csv", b"Question,Correct Answer\n", "holds no question"),
-        ("latin.jsonl", b'{"prompt": "\xe9"}', "is not UTF-8"),
-        ("q.parquet", b"PAR1", r"\.parquet files are not read"),
-        ("q.jsonl.gz", b"\x1f\x8b", r"\.gz files are not read"),
+        ("empty.jsonl", b"\n", "contains no questions"),
+        ("list.json", b"[]", "contains no questions"),
+        ("head.csv", b"Question,Correct Answer\n", "contains no questions"),
+        ("latin.jsonl", b'{"prompt": "\xe9"}', "is not valid UTF-8"),
+        ("q.parquet", b"PAR1", r"\.parquet files are unsupported"),
+        ("q.jsonl.gz", b"\x1f\x8b", r"\.gz files are unsupported"),
         ("broken.json", b"[{", "broken.json: Expecting property name"),
         ("quote.csv", b'a,b\n"1,2\n', "quote.csv, line 1: unexpected end"),
         ("deep.jsonl", b'["a"]\n7\n', "deep.jsonl, line 2: not a JSON object"),
-        ("wide.csv", b"prompt,answer\na,b\na,b,c\n", "line 3: more cells than the header's 2"),
+        ("wide.csv", b"prompt,answer\na,b\na,b,c\n", "line 3: more cells than the 2 of the header"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(

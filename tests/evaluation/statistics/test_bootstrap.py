@@ -88,7 +88,7 @@ def test_a_seed_names_its_resamples() -> None:
 def test_lambdas_without_a_shared_question_cannot_be_compared() -> None:
     table = tabulate([rollout("a", "0"), rollout("b", "1")])
     with pytest.raises(
-        InputRefused, match=r"no question has an answer at all 2 λ[^?]*0 resamples: must be 1"
+        InputRefused, match=r"no question has an answer at all 2 λ[^?]*resamples is 0, must be at least 1"
     ):
         resample(table, seed=0, resamples=0)
     drawn = resample(table.at([ZERO]), seed=0, resamples=1)

@@ -52,7 +52,7 @@ def test_wilson_holds_its_share_and_stays_a_share(share: float, samples: float) 
     ("share", "samples"), [(1.1, 5), (-0.1, 5), (0.5, 0), (math.nan, 5), (0.5, math.nan)]
 )
 def test_what_is_no_share_has_no_interval(share: float, samples: float) -> None:
-    with pytest.raises(InputRefused, match="has no interval"):
+    with pytest.raises(InputRefused, match="no interval for a share of"):
         wilson(share, samples)
 
 

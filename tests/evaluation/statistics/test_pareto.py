@@ -139,7 +139,7 @@ def test_shares_are_those_of_every_resample_sorted_alone() -> None:
 @pytest.mark.parametrize(
     ("accuracy", "tokens", "closed", "fact"),
     [
-        (46.6, 1, None, "accuracy 46.6, outside .*a share, not a percentage"),
+        (46.6, 1, None, "accuracy 46.6 is outside .*pass a share, not a percentage"),
         (0.5, -1, None, "tokens -1"),
         (math.nan, 1, None, "accuracy nan"),
         (0.5, math.inf, None, "tokens inf"),
@@ -154,7 +154,7 @@ def test_a_point_with_a_wrong_number_is_refused(
 
 
 def test_no_points_and_two_of_one_lambda_are_refused() -> None:
-    with pytest.raises(InputRefused, match="there is no point"):
+    with pytest.raises(InputRefused, match="there are no points"):
         pareto([])
-    with pytest.raises(InputRefused, match=r"λ = 0\.50 is there twice"):
+    with pytest.raises(InputRefused, match=r"duplicate point at λ = 0\.50"):
         best_under([Point(Fraction(1, 2), 0, 1), Point(Fraction(1, 2), 1, 1)], 5)

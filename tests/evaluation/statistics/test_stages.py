@@ -40,5 +40,7 @@ def test_the_switch_runs_from_the_last_that_never_thinks_to_the_first_that_alway
 
 
 def test_a_path_without_thinking_shares_has_no_stages() -> None:
-    with pytest.raises(InputRefused, match=r"no share of closed thinking blocks at λ = 0\.10, 0\.20"):
+    with pytest.raises(
+        InputRefused, match=r"the share of closed thinking blocks is missing at λ = 0\.10, 0\.20"
+    ):
         stages(of(0.0, None, None))

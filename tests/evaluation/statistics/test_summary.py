@@ -169,7 +169,7 @@ def test_a_report_is_json_with_lambdas_as_text(report: SweepReport) -> None:
 
 
 def test_a_report_without_rollouts_or_of_an_unknown_lambda_is_refused(rollouts: list[Rollout]) -> None:
-    with pytest.raises(InputRefused, match="there is no rollout"):
+    with pytest.raises(InputRefused, match="there are no rollouts"):
         summarise([], seed=0)
     with pytest.raises(LambdaError, match=r"λ = 0\.30 is not in these rollouts"):
         summarise(rollouts, seed=0, lambdas=[Fraction(3, 10)])

@@ -83,7 +83,7 @@ def test_questions_stand_from_easy_to_hard_whatever_their_names() -> None:
 
 
 def test_a_sweep_without_rollouts_is_refused() -> None:
-    with pytest.raises(InputRefused, match=r"there is no rollout \(run the sweep first\)"):
+    with pytest.raises(InputRefused, match=r"there are no rollouts \(run the sweep first\)"):
         tabulate([])
 
 
@@ -96,17 +96,17 @@ def test_everything_that_contradicts_is_named_at_once() -> None:
         rollout("c", "1", group="other"),
         rollout("d", "1", finish="length", settings="t"),
     ]
-    with pytest.raises(InputRefused, match=r"question 'a', λ = 0\.5, sample 0 is there twice") as caught:
+    with pytest.raises(InputRefused, match=r"duplicate rollout: question 'a', λ = 0\.5, sample 0") as caught:
         tabulate(wrong)
     codes = [problem.code for problem in caught.value.problems]
     assert codes == ["duplicate", "lambda", "tokens", "group", "cut", "settings"]
     messages = [problem.message for problem in caught.value.problems]
     assert messages[1:] == [
         "question 'b', λ = 3/2, sample 0: λ = 3/2 is outside [0, 1]",
-        "question 'c', λ = 0, sample 0 has -1 tokens",
-        "question 'c', λ = 1, sample 0: the question is of two groups, '' and 'other'",
-        "question 'd', λ = 1, sample 0 was cut at the cap and is marked right",
-        "λ = 1.00 has answers of 2 settings: s, t",
+        "question 'c', λ = 0, sample 0 has -1 tokens, must be at least 0",
+        "question 'c', λ = 1, sample 0: the question is in two groups, '' and 'other'",
+        "question 'd', λ = 1, sample 0 was truncated at the cap but is marked correct",
+        "λ = 1.00 has answers from 2 settings: s, t",
     ]
 
 
