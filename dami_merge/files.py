@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+import msgspec
 from blake3 import blake3
 
 from dami_merge.errors import DiskFull, OutputRefused
@@ -56,6 +57,20 @@ def digest_file(path: Path) -> Iterator[tuple[int, str]]:
             digest.update(buffer[:count])
             yield count, ""
     yield 0, digest.text()
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A finished file, as its writer left it.
+
+    Attributes:
+        size: Bytes.
+        digest: `blake3:<64 hex digits>` of its content.
+        mtime_ns: Modification time in ns.
+    """
+
+    size: int
+    digest: str
+    mtime_ns: int
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.plan import make_plan
+from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import bundled_recipe, read_recipe
 from dami_merge.lambdas import even_grid, folder_name
 from tests.pairs import weights_of

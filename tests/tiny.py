@@ -14,7 +14,7 @@ from dami_merge.checkpoint.source import open_both
 from dami_merge.evaluation.generation import Request
 from dami_merge.evaluation.questions.question import Message, Question
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.plan import make_plan
+from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import bundled_recipe
 from dami_merge.sampling import SamplingSettings
 

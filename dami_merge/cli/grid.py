@@ -116,9 +116,7 @@ def grid_command(  # noqa: PLR0913 - click hands over one argument per option
 
     A killed run is resumed by the same command and ends byte-identical.
     """  # noqa: D301 - \b is click's mark for text it must not wrap
-    from dami_merge.checkpoint.pair import join
-    from dami_merge.checkpoint.source import open_both
-    from dami_merge.grid.plan import make_plan
+    from dami_merge.grid.planning import plan_grid
 
     wanted = _recipe(models, recipe, lambdas, steps)
     overrides: dict[str, Any] = {
@@ -129,12 +127,7 @@ def grid_command(  # noqa: PLR0913 - click hands over one argument per option
         "allow_nonfinite": allow_nonfinite or None,
     }
     wanted = _with(wanted, overrides)
-    pair = join(
-        *open_both(wanted.instruct, wanted.thinking),
-        allow=wanted.allow_config,
-        mixed_dtypes=wanted.dtype is not None,
-    )
-    plan = make_plan(wanted, pair, output, block_bytes=block_size << 10, endpoints=endpoints)
+    plan = plan_grid(wanted, output, block_bytes=block_size << 10, endpoints=endpoints)
     if dry_run:
         _show_plan(plan, fresh=fresh, as_json=as_json)
         return
@@ -198,7 +191,7 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
 
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:
     """What a run would stop at before its first byte, found without taking the lock or writing anything."""
-    from dami_merge.grid.output import refuse_folder, require_space
+    from dami_merge.grid.admission import refuse_folder, require_space
 
     found: list[DamiMergeError] = []
     checks = (partial(refuse_folder, plan, fresh=fresh), partial(require_space, plan))

@@ -18,7 +18,7 @@ from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_
 from dami_merge.dtypes import FLOATS
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.interpolate import interpolate
-from dami_merge.tensors.stream import Read, Reader
+from dami_merge.tensors.sources import Piece, source_of
 
 LAMBDAS = (Fraction(1, 10), Fraction(1, 2))
 RANKS = (1, 4, 16)
@@ -103,13 +103,13 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
     """
     sides = _Side(instruct), _Side(thinking)
     matrices = sorted(
-        (info for _, info in sides[0].places.values() if info.dtype in FLOATS and is_matrix(info.shape)),
+        (info for info in sides[0].infos.values() if info.dtype in FLOATS and is_matrix(info.shape)),
         key=lambda info: natural_key(info.name),
     )
     moved = {lam: torch.zeros(3, dtype=torch.float64) for lam in LAMBDAS}
     most = max(_LEAST_OF_A_MATRIX, _SAMPLED_ELEMENTS // max(len(matrices), 1))
     sampled = 0
-    with sides[0].reader, sides[1].reader, ThreadPoolExecutor(_READS) as pool:
+    with sides[0].source, sides[1].source, ThreadPoolExecutor(_READS) as pool:
         for start in range(0, len(matrices), _READS):
             some = matrices[start : start + _READS]
             for left, right in pool.map(lambda info: _middle(sides, info, most), some):
@@ -125,18 +125,18 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
 
 
 class _Side:
-    """Elements of one checkpoint's tensors."""
+    """Elements of the tensors of one checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.places = checkpoint.tensors()
-        self.reader = Reader.of(checkpoint)
+        self.infos = {name: info for name, (_, info) in checkpoint.tensors().items()}
+        self.source = source_of(checkpoint)
 
     def read(self, name: str, first: int, count: int) -> Tensor:
-        file, info = self.places[name]
-        item = info.size_bytes // max(info.elements, 1)
-        buffer = memoryview(bytearray(count * item))
-        self.reader.read(Read(file, info.start + first * item, 0, count * item), buffer)
-        return torch.frombuffer(buffer, dtype=FLOAT_DTYPES[info.dtype], count=count)
+        dtype = FLOAT_DTYPES[self.infos[name].dtype]
+        buffer = memoryview(bytearray(count * dtype.itemsize))
+        for _ in self.source.fill([(Piece(name, first, count), 0)], buffer):
+            pass
+        return torch.frombuffer(buffer, dtype=dtype, count=count)
 
 
 def _middle(sides: tuple[_Side, _Side], info: TensorInfo, most: int) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,10 @@ from fractions import Fraction
 
 from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.connectivity.naming import is_matrix, layer_and_module
-from dami_merge.connectivity.stream import Piece, pieces_of
+from dami_merge.connectivity.stream import pieces_of
 from dami_merge.errors import UsageError
 from dami_merge.tensors.similarity import Sums
+from dami_merge.tensors.sources import Piece
 
 CONFIDENCE = 0.95
 

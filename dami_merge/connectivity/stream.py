@@ -6,9 +6,8 @@ Neither changes a bit of the sums, nor does where in a batch a piece lies.
 
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from queue import SimpleQueue
 
 import torch
@@ -20,8 +19,8 @@ from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import fastest_compare
 from dami_merge.tensors.similarity import Sums
-from dami_merge.tensors.stream import Read, Reader
-from dami_merge.tensors.threads import cpu_workers
+from dami_merge.tensors.sources import Piece, source_of
+from dami_merge.tensors.threads import cpu_workers, one_torch_thread
 
 REMOTE_READS = 16
 """Threads that read from the Hub, a request each: a thread mostly waits."""
@@ -33,21 +32,6 @@ _LOCAL_BATCH, _REMOTE_BATCH = 2 << 20, 8 << 20
 _ALIGNMENT = 8
 _BUFFER_BYTES = _REMOTE_BATCH + mmap.PAGESIZE
 _HEARTBEAT_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive elements of one tensor.
-
-    Attributes:
-        name: Of the tensor.
-        first: Its first element.
-        count: Elements, 2^20 at most.
-    """
-
-    name: str
-    first: int
-    count: int
 
 
 def pieces_of(info: TensorInfo) -> tuple[Piece, ...]:
@@ -91,7 +75,7 @@ def stream(
     Peak memory: for each thread two batches of 8 MiB and four float64 vectors of 2^17.
     """
     sides = _Side(instruct), _Side(thinking)
-    in_order = sorted(pieces, key=lambda piece: (*sides[0].place(piece), piece.count))
+    in_order = sorted(pieces, key=lambda piece: (*sides[0].source.place(piece), piece.count))
     remote = instruct.remote or thinking.remote
     workers = max(cpu_workers(), REMOTE_READS) if remote else cpu_workers()
     compare = fastest_compare(input_bytes=piece_bytes(instruct, thinking, in_order))
@@ -108,74 +92,57 @@ def stream(
         finally:
             buffers.put(mine)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with sides[0].reader, sides[1].reader:
-            pool = ThreadPoolExecutor(workers)
-            try:
-                waiting = deque(
-                    pool.submit(work, batch) for batch in _batches(in_order, sides, remote=remote)
-                )
-                while waiting:
-                    while not wait([waiting[0]], _HEARTBEAT_S).done:
-                        on_bytes(0)
-                    found, size_bytes = waiting.popleft().result()
-                    for piece, sums in found:
-                        take(piece, sums)
-                    on_bytes(size_bytes)
-            finally:
-                for side in sides:
-                    side.reader.stop()
-                pool.shutdown(wait=True, cancel_futures=True)
-    finally:
-        torch.set_num_threads(before)
+    batches = _batches(in_order, sides, remote=remote)
+    with one_torch_thread(), sides[0].source, sides[1].source:
+        pool = ThreadPoolExecutor(workers)
+        try:
+            waiting = deque(pool.submit(work, batch) for batch in batches)
+            while waiting:
+                while not wait([waiting[0]], _HEARTBEAT_S).done:
+                    on_bytes(0)
+                found, size_bytes = waiting.popleft().result()
+                for piece, sums in found:
+                    take(piece, sums)
+                on_bytes(size_bytes)
+        finally:
+            for side in sides:
+                side.source.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Side:
-    """The tensors of one checkpoint, and a reader of its files."""
+    """The tensors of one checkpoint, and their source."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.reader = Reader.of(checkpoint)
-        self._tensors: Mapping[str, tuple[str, TensorInfo]] = checkpoint.tensors()
-
-    def place(self, piece: Piece) -> tuple[str, int]:
-        """File and offset of the first byte."""
-        file, info = self._tensors[piece.name]
-        return file, info.start + piece.first * ITEM_BYTES[info.dtype]
+        self.source = source_of(checkpoint)
+        self._dtypes = {name: info.dtype for name, (_, info) in checkpoint.tensors().items()}
 
     def size(self, piece: Piece) -> int:
-        return piece.count * ITEM_BYTES[self._tensors[piece.name][1].dtype]
+        return piece.count * ITEM_BYTES[self._dtypes[piece.name]]
 
     def load(self, batch: Sequence[Piece], buffer: memoryview) -> list[Tensor]:
-        """Read the pieces into a buffer; those that follow each other in the file in one read."""
-        reads: list[Read] = []
-        tensors = []
+        """Read the pieces into a buffer, one after the other."""
+        placed, tensors, position = [], [], 0
         for piece in batch:
-            file, offset = self.place(piece)
-            size = self.size(piece)
-            dtype = FLOAT_DTYPES[self._tensors[piece.name][1].dtype]
-            last = reads[-1] if reads else Read(file, 0, 0, 0)
-            position = last.position + last.size_bytes
-            if (file, offset) == (last.file, last.offset + last.size_bytes) and not position % dtype.itemsize:
-                reads[-1:] = [Read(file, last.offset, last.position, last.size_bytes + size)]
-            else:
+            dtype = FLOAT_DTYPES[self._dtypes[piece.name]]
+            if position % dtype.itemsize:
                 position += -position % _ALIGNMENT
-                reads.append(Read(file, offset, position, size))
+            placed.append((piece, position))
             tensors.append(torch.frombuffer(buffer, dtype=dtype, count=piece.count, offset=position))
-        for read in reads:
-            self.reader.read(read, buffer)
+            position += self.size(piece)
+        for _ in self.source.fill(placed, buffer):
+            pass
         return tensors
 
 
 def _batches(pieces: Iterable[Piece], sides: tuple[_Side, _Side], *, remote: bool) -> Iterator[list[Piece]]:
-    """Small pieces together; from the Hub those alone that one request can fetch."""
+    """Small pieces together; from the Hub only those that one request can fetch."""
     limit = _REMOTE_BATCH if remote else _LOCAL_BATCH
     batch: list[Piece] = []
     held, follows = 0, ("", 0)
     for piece in pieces:
         size = max(side.size(piece) for side in sides) + _ALIGNMENT
-        file, offset = sides[0].place(piece)
+        file, offset = sides[0].source.place(piece)
         if batch and (held + size > limit or (remote and (file, offset) != follows)):
             yield batch
             batch, held = [], 0
@@ -187,5 +154,5 @@ def _batches(pieces: Iterable[Piece], sides: tuple[_Side, _Side], *, remote: boo
 
 
 def _buffer() -> memoryview:
-    """Reused by all batches of a thread: fresh memory costs a page fault for every page."""
+    """A buffer that all batches of a thread reuse: fresh memory costs a page fault for every page."""
     return memoryview(mmap.mmap(-1, _BUFFER_BYTES))

@@ -6,16 +6,16 @@ from fractions import Fraction
 
 from dami_merge._version import __version__
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.grid.plan import GridPlan
+from dami_merge.grid.plan import GridPlan, PlannedMember
 from dami_merge.lambdas import fraction_text, label
 
 
-def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> bytes:
+def model_card(plan: GridPlan, member: PlannedMember) -> bytes:
     """README.md of one checkpoint, with the metadata that the Hub reads.
 
     The same plan gives the same bytes: no dates, no paths.
     """
-    instruct, thinking = plan.pair.instruct, plan.pair.thinking
+    instruct, thinking, lam = plan.pair.instruct, plan.pair.thinking, member.lam
     parents = [_described(side.source_id, side.revision) for side in (instruct, thinking)]
     front = {
         "base_model": [instruct.source_id, thinking.source_id],
@@ -30,7 +30,7 @@ def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> byte
         "thinking_revision": thinking.revision,
         "lambda": fraction_text(lam),
         "dtype": plan.recipe.dtype,
-        "donor": plan.recipe.donor_of(lam),
+        "donor": member.donor,
         "allowed_differences": list(plan.pair.allowed),
     }
     lines = [
@@ -38,7 +38,7 @@ def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> byte
         *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()),
         "---",
         "",
-        f"# {served_model_name}",
+        f"# {member.served_model_name}",
         "",
         f"Linear interpolation at λ = {fraction_text(lam)} ({label(lam)}) between",
         "",
@@ -46,13 +46,13 @@ def model_card(plan: GridPlan, lam: Fraction, *, served_model_name: str) -> byte
         f"- Thinking (System 2, λ = 1): {parents[1]}",
         "",
         f"{_how(lam)} Tokenizer, chat template and generation config are the"
-        f" {plan.recipe.donor_of(lam).capitalize()} side's, byte for byte.",
+        f" {member.donor.capitalize()} side's, byte for byte.",
         "",
         "```json",
         json.dumps(recipe, indent=2, ensure_ascii=False),
         "```",
         "",
-        *_load_lines(plan.donor(lam)),
+        *_load_lines(plan.side(member.donor)),
         "",
         f"Made with dami-merge {__version__}. Method: System 1&2 Synergy via Dynamic Model Interpolation,"
         " arXiv 2601.21414.",

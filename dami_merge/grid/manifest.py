@@ -5,7 +5,7 @@ Torch-free: the router and every serving stack read it.
 
 import math
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ from dami_merge.dtypes import FloatName
 from dami_merge.errors import GridUnreadable, LambdaError
 from dami_merge.files import digest_bytes, write_durable
 from dami_merge.grid.recipe import Side
-from dami_merge.lambdas import folder_name, parse_lambda, require_available
+from dami_merge.lambdas import parse_lambda, require_available
 from dami_merge.sampling import Sampling
 
 GRID_FILE = "grid.json"
@@ -194,19 +194,34 @@ class _Version(msgspec.Struct):
 
 
 def _check_members(path: Path, grid: Grid) -> None:
-    seen = set()
+    seen: set[Fraction] = set()
+    names: set[str] = set()
+    paths: set[str] = set()
     for member in grid.checkpoints:
         try:
             lam = parse_lambda(member.fraction)
         except LambdaError as error:
             raise GridUnreadable(f"{path}: {error}") from error
-        agreed = math.isclose(member.value, lam) and member.path == folder_name(lam) == member.name
-        if not agreed or lam in seen:
+        if not math.isclose(member.value, lam) or lam in seen:
             raise GridUnreadable(f"{path}: the entry of λ = {member.fraction} contradicts itself")
-        for file in member.files:
-            if Path(file.name).is_absolute() or ".." in Path(file.name).parts:
-                raise GridUnreadable(f"{path}: {file.name!r} leaves the checkpoint's folder")
+        if member.name in names or member.path in paths:
+            raise GridUnreadable(
+                f"{path}: two checkpoints are called {member.name!r} or lie in {member.path!r}"
+            )
+        if not _inside(member.path):
+            raise GridUnreadable(f"{path}: the path {member.path!r} leaves the folder of the grid")
+        outside = [file.name for file in member.files if not _inside(file.name)]
+        if outside:
+            raise GridUnreadable(f"{path}: {outside[0]!r} leaves the checkpoint's folder")
         seen.add(lam)
+        names.add(member.name)
+        paths.add(member.path)
+
+
+def _inside(name: str) -> bool:
+    """Whether a relative POSIX path stays below its folder."""
+    path = PurePosixPath(name)
+    return str(path) == name != "." and "\\" not in name and not path.is_absolute() and ".." not in path.parts
 
 
 def json_schema() -> dict[str, object]:

@@ -11,42 +11,28 @@ A receipt is written after its files are durable. It is believed if the files st
 names, or else the digest. Knows nothing of arithmetic; torch-free.
 """
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import msgspec
 
 from dami_merge.checkpoint.folder import CONFIG_FILE
-from dami_merge.errors import DiskFull, InputRefused, OutputRefused, Problem
+from dami_merge.errors import InputRefused, Problem
 from dami_merge.files import (
+    Written,
     digest_bytes,
     digest_file,
-    free_bytes,
     locked,
     publish_folder,
-    size_text,
     sync_folder,
     write_durable,
 )
+from dami_merge.grid.admission import OUR_FOLDERS, STATE_FOLDER, has_work, refuse_foreign, refuse_other
 from dami_merge.grid.identity import changed, identity_of
 from dami_merge.grid.manifest import GRID_FILE, File
 from dami_merge.grid.plan import GridPlan, ShardJob
-from dami_merge.lambdas import folder_name
-
-STATE_FOLDER = ".dami-merge"
-_OURS = re.compile(r"lambda-\d+(\.\d+|of\d+)(\.partial)?")
-
-
-class Written(msgspec.Struct, frozen=True):
-    """One written shard of one λ."""
-
-    size: int
-    digest: str
-    mtime_ns: int
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -79,18 +65,18 @@ class Output:
         """Folder of the grid."""
         return self._root
 
-    def folder(self, lam: Fraction) -> Path:
+    def folder(self, name: str) -> Path:
         """Where the files of a checkpoint lie now: its published folder, or the partial one."""
-        final = self.final(lam)
-        return final if final.is_dir() else self.partial(lam)
+        final = self.final(name)
+        return final if final.is_dir() else self.partial(name)
 
-    def final(self, lam: Fraction) -> Path:
+    def final(self, name: str) -> Path:
         """Folder of a published checkpoint."""
-        return self._root / folder_name(lam)
+        return self._root / name
 
-    def partial(self, lam: Fraction) -> Path:
+    def partial(self, name: str) -> Path:
         """Folder of a checkpoint that is being written."""
-        return self._root / f"{folder_name(lam)}.partial"
+        return self._root / f"{name}.partial"
 
     def intact_receipts(self) -> dict[str, Receipt]:
         """Receipts of shards that are finished and untouched, by file name."""
@@ -110,22 +96,34 @@ class Output:
             receipt = msgspec.json.decode(content, type=Receipt)
         except msgspec.MsgspecError:
             return None  # it is our own file: if it is damaged, the shard is made again
-        for lam in self._plan.lambdas:
-            written = receipt.files.get(folder_name(lam))
-            if written is None or not _untouched(self.folder(lam) / shard.name, written):
+        for member in self._plan.members:
+            written = receipt.files.get(member.name)
+            if written is None or not _untouched(self.folder(member.name) / shard.name, written):
                 return None
         return receipt
 
     def keep_receipt(self, receipt: Receipt) -> None:
         """Record a finished shard; its files must be durable."""
-        for lam in self._plan.lambdas:
-            folder = self.folder(lam)
+        for member in self._plan.members:
+            folder = self.folder(member.name)
             for place in {folder, (folder / receipt.shard).parent}:
                 sync_folder(place)
         write_durable(self._receipt_path(receipt.shard), msgspec.json.encode(receipt))
 
+    @contextmanager
+    def claimed(self, shard: str) -> Iterator[None]:
+        """Hold the lock of one shard while it is made, so that several processes may share the folder.
+
+        Raises:
+            OutputRefused: Another process is making this shard.
+        """
+        locks = self._root / STATE_FOLDER / "locks"
+        locks.mkdir(exist_ok=True)
+        with locked(locks / f"{_flat(shard)}.lock", what=self._root / shard):
+            yield
+
     def _receipt_path(self, shard: str) -> Path:
-        return self._receipts / f"{shard.replace('/', '%2F')}.json"
+        return self._receipts / f"{_flat(shard)}.json"
 
     def require_same_sources(self) -> None:
         """Refuse to publish what was made of sources that changed since the folder was opened.
@@ -150,8 +148,8 @@ class Output:
         """Take back what looks finished, before shards are made again."""
         (self._root / GRID_FILE).unlink(missing_ok=True)
         sync_folder(self._root)
-        for lam in self._plan.lambdas:
-            final, partial = self.final(lam), self.partial(lam)
+        for member in self._plan.members:
+            final, partial = self.final(member.name), self.partial(member.name)
             if final.is_dir():
                 if partial.is_dir():
                     shutil.rmtree(partial)
@@ -160,29 +158,32 @@ class Output:
             (partial / CONFIG_FILE).unlink(missing_ok=True)
         sync_folder(self._root)
 
-    def publish(self, lam: Fraction, small_files: Mapping[str, bytes], shards: list[File]) -> list[File]:
+    def publish(
+        self, name: str, small_files: Mapping[str, bytes], shards: Mapping[str, Written]
+    ) -> list[File]:
         """Complete a checkpoint's folder and give it its final name; done already, it is checked and kept.
 
         Args:
-            lam: Its λ.
+            name: Name of the checkpoint.
             small_files: Everything but the shards, by POSIX path.
-            shards: The shards, which lie in the folder.
+            shards: The shards, by file name; they lie in the folder already.
 
         Returns:
             All of its files, sorted by name.
         """
-        folder = self.folder(lam)
-        for name, content in small_files.items():
-            path = folder / name
+        folder = self.folder(name)
+        for file, content in small_files.items():
+            path = folder / file
             if not (path.is_file() and path.read_bytes() == content):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_durable(path, content)
         for leftover in folder.rglob(".*.tmp"):
             leftover.unlink()  # of a run that was killed while it wrote a small file
-        if folder == self.partial(lam):
-            publish_folder(folder, self.final(lam))
-        small = [File(name, len(data), digest_bytes(data)) for name, data in small_files.items()]
-        return sorted([*small, *shards], key=lambda file: file.name)
+        if folder == self.partial(name):
+            publish_folder(folder, self.final(name))
+        files = [File(file, len(data), digest_bytes(data)) for file, data in small_files.items()]
+        files += [File(file, written.size, written.digest) for file, written in shards.items()]
+        return sorted(files, key=lambda file: file.name)
 
 
 @contextmanager
@@ -204,85 +205,13 @@ def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
             _clear(root)
         identity = identity_of(plan)
         path = state / "identity.json"
-        if path.is_file() and _has_work(root):
-            _refuse_other(root, msgspec.json.decode(path.read_bytes()), identity)
+        if path.is_file() and has_work(root):
+            refuse_other(root, msgspec.json.decode(path.read_bytes()), identity)
         else:
             _clear(root)
             write_durable(path, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n")
         (state / "receipts").mkdir(exist_ok=True)
         yield Output(plan)
-
-
-def require_space(plan: GridPlan) -> None:
-    """Refuse to start what cannot be finished.
-
-    Raises:
-        DiskFull: With both numbers.
-    """
-    needed, free = space_needed(plan), free_bytes(plan.output)
-    if needed > free:
-        raise DiskFull(
-            f"{plan.output} needs {size_text(needed)} more, its disk has {size_text(free)} free",
-            hint="make space, choose fewer λ with --lambdas, or another disk with -o",
-        )
-
-
-def space_needed(plan: GridPlan) -> int:
-    """Bytes that the disk must have free; what an earlier run left in the folder is kept or replaced."""
-    return max(plan.write_bytes - plan.link_bytes - _bytes_in(plan.output), 0)
-
-
-def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
-    """Say, without taking the lock or writing anything, whether a run could have this folder.
-
-    Raises:
-        OutputRefused: It holds files that are not ours, or work for another recipe.
-    """
-    refuse_foreign(plan.output)
-    path = plan.output / STATE_FOLDER / "identity.json"
-    if path.is_file() and _has_work(plan.output) and not fresh:
-        _refuse_other(plan.output, msgspec.json.decode(path.read_bytes()), identity_of(plan))
-
-
-def refuse_foreign(root: Path) -> None:
-    """Refuse a folder that holds anything which a run of ours did not make.
-
-    Raises:
-        OutputRefused: It is a file, or a folder with other people's files.
-    """
-    if not root.exists():
-        return
-    if not root.is_dir():
-        raise OutputRefused(f"{root} is a file", hint="give a folder with -o")
-    names = sorted(path.name for path in root.iterdir())
-    foreign = [name for name in names if not _is_ours(root / name)]
-    if foreign or (names and STATE_FOLDER not in names):
-        what = foreign[0] if foreign else names[0]
-        raise OutputRefused(
-            f"{root} is not empty and not a grid in the making: it holds {what}",
-            hint="give an empty or new folder with -o",
-        )
-
-
-def _refuse_other(root: Path, before: object, now: Mapping[str, object]) -> None:
-    changes = changed(before, now)
-    if changes:
-        shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
-        raise OutputRefused(
-            f"{root} holds a grid of another recipe or source: {shown}",
-            hint="give another folder with -o, or --fresh to start over in this one",
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    if path.is_dir():
-        return path.name == STATE_FOLDER or _OURS.fullmatch(path.name) is not None
-    return path.name in {GRID_FILE, f".{GRID_FILE}.tmp"}
-
-
-def _has_work(root: Path) -> bool:
-    """Whether an earlier run finished anything; if not, another recipe may have the folder."""
-    return (root / GRID_FILE).is_file() or any((root / STATE_FOLDER / "receipts").glob("*.json"))
 
 
 def _clear(root: Path) -> None:
@@ -292,8 +221,13 @@ def _clear(root: Path) -> None:
     (state / "identity.json").unlink(missing_ok=True)
     shutil.rmtree(state / "receipts", ignore_errors=True)
     for path in root.iterdir():
-        if _OURS.fullmatch(path.name):
+        if OUR_FOLDERS.fullmatch(path.name):
             shutil.rmtree(path)
+
+
+def _flat(shard: str) -> str:
+    """A shard's name without folders."""
+    return shard.replace("/", "%2F")
 
 
 def _untouched(path: Path, written: Written) -> bool:
@@ -307,7 +241,3 @@ def _untouched(path: Path, written: Written) -> bool:
         return True
     *_, (_, digest) = digest_file(path)
     return digest == written.digest
-
-
-def _bytes_in(root: Path) -> int:
-    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from dami_merge.files import digest_file
+from dami_merge.grid.admission import STATE_FOLDER
 from dami_merge.grid.manifest import GRID_FILE, File, read_grid
-from dami_merge.grid.output import STATE_FOLDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dami_merge.errors import DiskFull, InputRefused, Problem
-from dami_merge.files import Digest, disk_full, disk_full_is_clear, free_bytes
+from dami_merge.files import Digest, Written, disk_full, disk_full_is_clear, free_bytes
 
 _FICLONE = 0x40049409
 """Linux ioctl that shares all blocks of a file; other systems refuse it, like a disk without support."""
@@ -37,7 +37,7 @@ class Writer(Protocol):
         """See `ShardWriter`."""
         ...
 
-    def finish(self) -> tuple[int, str, int]:
+    def finish(self) -> Written:
         """See `ShardWriter`."""
         ...
 
@@ -95,11 +95,8 @@ class ShardWriter:
                 view = view[whole:]
             self._collect(view)
 
-    def finish(self) -> tuple[int, str, int]:
+    def finish(self) -> Written:
         """Make the file durable and close it.
-
-        Returns:
-            `(size in bytes, digest, modification time in ns)`.
 
         Raises:
             DiskFull: The disk is full.
@@ -114,7 +111,7 @@ class ShardWriter:
             os.fsync(self._handle)
         facts = os.fstat(self._handle)
         self.close()
-        return facts.st_size, self._digest.text(), facts.st_mtime_ns
+        return Written(facts.st_size, self._digest.text(), facts.st_mtime_ns)
 
     def close(self) -> None:
         """Close the file; unless `finish` ran, its content is incomplete."""
@@ -187,7 +184,7 @@ class SameFile:
         self._digest.update(data)
         self._size += len(data)
 
-    def finish(self) -> tuple[int, str, int]:
+    def finish(self) -> Written:
         """Make the file durable; return the same as `ShardWriter.finish`.
 
         Raises:
@@ -199,7 +196,7 @@ class SameFile:
         if facts.st_size != self._size:
             hint = "restore it and run the same command again"
             raise InputRefused([Problem("source-changed", f"{self._path} changed while it was read", hint)])
-        return facts.st_size, self._digest.text(), facts.st_mtime_ns
+        return Written(facts.st_size, self._digest.text(), facts.st_mtime_ns)
 
     def close(self) -> None:
         """Do nothing: no file is open."""

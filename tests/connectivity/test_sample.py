@@ -24,9 +24,9 @@ from dami_merge.connectivity.sample import (
     layer_bounds,
     student,
 )
-from dami_merge.connectivity.stream import Piece
 from dami_merge.errors import UsageError
 from dami_merge.tensors.similarity import Sums
+from dami_merge.tensors.sources import Piece
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.pairs import float_bytes, weights_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation import sweep as sweeping
-from dami_merge.evaluation.generation import Generation, Request, all_requests
+from dami_merge.evaluation.generation import Generation, Request, all_requests, by_lambda
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
@@ -193,3 +193,39 @@ def test_lines_are_made_durable_as_often_as_was_promised(
         fill_rollouts(all_requests(sums(6), LAMBDAS, 2), Calculator(), SAMPLING, grader, file)
         assert len(synced) - before == times
     assert len(synced) == before + times + 1  # and once at the end
+
+
+def test_a_backend_may_mix_lambdas_and_each_has_its_own_progress(tmp_path: Path) -> None:
+    class Mixed(Calculator):
+        """Answers all λ in one batch."""
+
+        def generate(
+            self, requests: Sequence[Request], sampling: SamplingSettings
+        ) -> Iterator[tuple[Request, Generation]]:
+            return super().generate(random.Random(0).sample(requests, len(requests)), sampling)
+
+    path = tmp_path / "r.jsonl"
+    told = _swept(path, Mixed())
+    _swept(tmp_path / "ordered.jsonl", Calculator())
+    assert _sorted(path) == _sorted(tmp_path / "ordered.jsonl")
+    assert [each.lam for each in told[:3]] == list(reversed(LAMBDAS))
+    assert [each.graded for each in told[:3]] == [0, 0, 0]
+    last = {each.lam: each for each in told}
+    assert {lam: (each.done, each.of) for lam, each in last.items()} == dict.fromkeys(LAMBDAS, (12, 12))
+    assert len({each.lam for each in told[3:15]}) == 3, "mixed"
+
+
+def test_requests_go_by_lambda_in_the_order_in_which_each_first_comes() -> None:
+    requests = all_requests(sums(2), (LAMBDAS[2], LAMBDAS[0]), 2)
+    assert [(each.lam, each.question.id, each.sample) for each in requests] == [
+        (lam, question, sample)
+        for lam in (LAMBDAS[2], LAMBDAS[0])
+        for question in ("q000", "q001")
+        for sample in (0, 1)
+    ]
+    mixed = random.Random(1).sample(requests, len(requests))
+    groups = by_lambda(mixed)
+    assert next(iter(groups)) == mixed[0].lam
+    assert [each for some in groups.values() for each in some] == sorted(
+        mixed, key=lambda each: list(groups).index(each.lam)
+    )

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
-from dami_merge.grid.plan import DEFAULT_BLOCK_BYTES, EndsMode, GridPlan, make_plan
+from dami_merge.grid.plan import DEFAULT_BLOCK_BYTES, EndsMode, GridPlan, PlannedMember
+from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import Recipe
+from dami_merge.lambdas import folder_name
 from tests.tensors.rational import FORMATS, bits_of, tensor_of, weighted_mean
 
 THREE = (Fraction(0), Fraction(3, 10), Fraction(1))
@@ -35,6 +37,12 @@ def plan_of(
         mixed_dtypes=recipe.dtype is not None,
     )
     return make_plan(recipe, pair, output, block_bytes=block_bytes, endpoints=endpoints)
+
+
+def member_at(plan: GridPlan, lam: Fraction) -> PlannedMember:
+    """The member of a λ, whether or not the plan has it."""
+    name = folder_name(lam)
+    return PlannedMember(name, lam, plan.recipe.donor_of(lam), f"{plan.name}-{name}")
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import yaml
 from dami_merge.grid.card import model_card
 from dami_merge.grid.plan import GridPlan
 from tests.checkpoints import CONFIG, write_json
-from tests.grid.grids import THREE, plan_of
+from tests.grid.grids import THREE, member_at, plan_of
 
 LAM = Fraction(3, 10)
 
@@ -22,7 +22,7 @@ def plan(pair_folders: tuple[Path, Path], tmp_path: Path) -> GridPlan:
 
 
 def card(plan: GridPlan, lam: Fraction = LAM) -> str:
-    return model_card(plan, lam, served_model_name="toy-lambda").decode()
+    return model_card(plan, replace(member_at(plan, lam), served_model_name="toy-lambda")).decode()
 
 
 def front_matter(text: str) -> object:

@@ -14,7 +14,7 @@ from dami_merge._version import __version__
 from dami_merge.declared import encode
 from dami_merge.errors import GridUnreadable
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.manifest import json_schema, read_grid, schema_bytes, write_grid
+from dami_merge.grid.manifest import json_schema, member_of, read_grid, schema_bytes, write_grid
 from dami_merge.lambdas import fraction_text
 from dami_merge.sampling import Sampling
 from tests.grid.grids import THREE, plan_of
@@ -113,9 +113,6 @@ def test_what_is_not_of_the_format_is_refused_by_the_reader_and_by_the_schema(
 
 CONTRADICTIONS: list[tuple[str, Change]] = [
     ("value", lambda c: member(c).update(value=0.4)),
-    ("path", lambda c: member(c).update(path="lambda-0.40")),
-    ("path outside", lambda c: member(c).update(path="../lambda-0.30")),
-    ("name", lambda c: member(c).update(name="lambda-0.3")),
     ("fraction", lambda c: member(c).update(fraction="4/10")),
     ("twice", lambda c: c["checkpoints"].append(member(c))),
 ]
@@ -126,6 +123,26 @@ def test_an_entry_that_contradicts_itself_is_refused(change: Change, folder: Pat
     rewritten(folder, change)
     with pytest.raises(GridUnreadable, match=r"the entry of λ = \d+/\d+ contradicts itself"):
         read_grid(folder)
+
+
+@pytest.mark.parametrize("field", ["name", "path"])
+def test_two_checkpoints_of_one_name_or_path_are_refused(field: str, folder: Path) -> None:
+    rewritten(folder, lambda c: member(c).update({field: c["checkpoints"][0][field]}))
+    with pytest.raises(GridUnreadable, match="two checkpoints are called"):
+        read_grid(folder)
+
+
+@pytest.mark.parametrize("path", ["../lambda-0.30", "/lambda-0.30", "a/../../b", ".", "", "a\\b", "a//b"])
+def test_a_checkpoint_outside_the_grid_is_refused(path: str, folder: Path) -> None:
+    rewritten(folder, lambda c: member(c).update(path=path))
+    with pytest.raises(GridUnreadable, match="leaves the folder of the grid"):
+        read_grid(folder)
+
+
+def test_a_member_may_have_any_name_and_path_and_is_found_by_its_lambda(folder: Path) -> None:
+    rewritten(folder, lambda c: member(c).update(name="all-but-ffn", path="merges/all-but-ffn"))
+    found = member_of(read_grid(folder), Fraction(3, 10))
+    assert (found.name, found.path) == ("all-but-ffn", "merges/all-but-ffn")
 
 
 @pytest.mark.parametrize("fraction", ["11/10", "1/5000"])

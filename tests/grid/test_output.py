@@ -1,22 +1,23 @@
 """Whose an output folder is, what counts as finished in it, and how it becomes whole."""
 
 import json
-from fractions import Fraction
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dami_merge.errors import DiskFull, OutputRefused
-from dami_merge.grid.build import build_grid
+from dami_merge.files import Written, locked
+from dami_merge.grid.admission import refuse_folder, require_space
+from dami_merge.grid.build import BuildProgress, build_grid
 from dami_merge.grid.identity import identity_of
 from dami_merge.grid.output import (
     Receipt,
-    Written,
     opened,
-    refuse_folder,
-    require_space,
 )
 from dami_merge.grid.plan import GridPlan
+from dami_merge.lambdas import folder_name
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.grid.grids import THREE, plan_of, tree
 
@@ -87,7 +88,7 @@ def test_a_folder_in_which_nothing_is_finished_may_go_to_another_recipe(
 ) -> None:
     with opened(plan) as output:
         output.unpublish()
-        (output.partial(THREE[0]) / "model.safetensors").write_text("begun")
+        (output.partial(folder_name(THREE[0])) / "model.safetensors").write_text("begun")
     other = plan_of(pair_folders, plan.output, lambdas=THREE[1:])
     build_grid(other)
     assert {path.name for path in plan.output.iterdir()} == {
@@ -108,12 +109,12 @@ def test_a_receipt_is_believed_only_with_every_file_it_names(plan: GridPlan) -> 
         output.unpublish()
         files = {}
         for lam in THREE:
-            path = output.partial(lam) / shard.name
+            path = output.partial(folder_name(lam)) / shard.name
             path.write_bytes(b"x" * 10)
-            files[output.final(lam).name] = Written(10, "blake3:" + "0" * 64, path.stat().st_mtime_ns)
+            files[folder_name(lam)] = Written(10, "blake3:" + "0" * 64, path.stat().st_mtime_ns)
         output.keep_receipt(Receipt(shard.name, files, "", ""))
         assert output.intact_receipts().keys() == {shard.name}
-        (output.partial(THREE[1]) / shard.name).write_bytes(b"x" * 11)
+        (output.partial(folder_name(THREE[1])) / shard.name).write_bytes(b"x" * 11)
         assert output.intact_receipts() == {}
 
 
@@ -169,9 +170,9 @@ def test_space_is_refused_with_both_numbers(plan: GridPlan, monkeypatch: pytest.
 def test_a_published_folder_is_completed_in_place_and_its_lambda_is_listed_sorted(plan: GridPlan) -> None:
     build_grid(plan)
     with opened(plan) as output:
-        leftover = output.final(THREE[1]) / ".config.json.tmp"
+        leftover = output.final(folder_name(THREE[1])) / ".config.json.tmp"
         leftover.write_text("{")
-        files = output.publish(Fraction(3, 10), {"z.txt": b"z", "sub/a.txt": b"a"}, [])
+        files = output.publish("lambda-0.30", {"z.txt": b"z", "sub/a.txt": b"a"}, {})
     assert [file.name for file in files] == ["sub/a.txt", "z.txt"]
     assert (plan.output / "lambda-0.30" / "sub" / "a.txt").read_bytes() == b"a"
     assert not leftover.exists()
@@ -186,3 +187,47 @@ def test_a_file_with_the_name_of_a_checkpoint_is_not_ours(
     with pytest.raises(OutputRefused, match=r"it holds lambda-0\.75"):
         build_grid(plan, fresh=True)
     assert (tmp_path / "grid" / "lambda-0.75").read_text() == "mine"
+
+
+def test_a_shard_that_another_process_makes_is_refused_and_others_are_free(plan: GridPlan) -> None:
+    program = (
+        "import sys; from pathlib import Path; from dami_merge.errors import OutputRefused;"
+        "from dami_merge.files import locked\n"
+        "try:\n with locked(Path(sys.argv[1]), what=Path('shard')): print('free')\n"
+        "except OutputRefused as error: print(error)"
+    )
+
+    def asked(shard: str) -> str:
+        lock = plan.output / ".dami-merge" / "locks" / f"{shard}.lock"
+        command = [sys.executable, "-c", program, str(lock)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with opened(plan) as output, output.claimed("a/b.safetensors"):
+        assert "another run is working on shard" in asked("a%2Fb.safetensors")
+        assert asked("c.safetensors") == "free"
+        with pytest.raises(OutputRefused, match="another run"), output.claimed("a/b.safetensors"):
+            pass
+    assert asked("a%2Fb.safetensors") == "free"
+
+
+def test_a_build_holds_the_lock_of_the_shard_in_work(tmp_path: Path) -> None:
+    tensors = random_tensors(seed=0)
+    names = sorted(tensors)
+    folders = (
+        write_checkpoint(tmp_path / "i", tensors, shards=[names[::2], names[1::2]]),
+        write_checkpoint(tmp_path / "t", near(tensors)),
+    )
+    plan = plan_of(folders, tmp_path / "grid", lambdas=THREE)
+    held: dict[str, str] = {}
+
+    def look(progress: BuildProgress) -> None:
+        lock = plan.output / ".dami-merge" / "locks" / f"{progress.shard}.lock"
+        if lock.exists() and progress.done_bytes:
+            try:
+                with locked(lock, what=lock):
+                    held[progress.shard] = "free"
+            except OutputRefused:
+                held[progress.shard] = "held"
+
+    build_grid(plan, on_progress=look)
+    assert held == {shard.name: "held" for shard in plan.shards}

@@ -12,11 +12,12 @@ import torch
 from dami_merge.checkpoint.header import parse_header
 from dami_merge.errors import OutputRefused, UsageError
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.plan import GridPlan, config_bytes, index_bytes, inventory_digest
+from dami_merge.grid.plan import GridPlan
+from dami_merge.grid.seal import config_bytes, index_bytes, inventory_digest
 from dami_merge.lambdas import even_grid
 from dami_merge.tensors.writer import GATHER_BYTES
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint, write_json
-from tests.grid.grids import THREE, plan_of, tree
+from tests.grid.grids import THREE, member_at, plan_of, tree
 
 HALF = Fraction(1, 2)
 
@@ -25,14 +26,15 @@ import sys
 from pathlib import Path
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
-from dami_merge.grid.output import refuse_folder, require_space
-from dami_merge.grid.plan import config_bytes, index_bytes, inventory_digest, make_plan
+from dami_merge.grid.admission import refuse_folder, require_space
+from dami_merge.grid.planning import make_plan
+from dami_merge.grid.seal import config_bytes, index_bytes, inventory_digest
 from dami_merge.grid.recipe import Recipe
 recipe = Recipe(instruct=sys.argv[1], thinking=sys.argv[2])
 plan = make_plan(recipe, join(*open_both(recipe.instruct, recipe.thinking)), Path(sys.argv[3]))
 refuse_folder(plan, fresh=False)
 require_space(plan)
-config_bytes(plan, recipe.lambdas[1]), index_bytes(plan), inventory_digest(plan)
+config_bytes(plan, plan.members[1]), index_bytes(plan), inventory_digest(plan)
 print(plan.write_bytes, sorted({"torch", "numpy", "transformers", "click"} & sys.modules.keys()))
 """
 
@@ -139,7 +141,7 @@ def test_a_config_with_the_right_dtype_keeps_its_bytes_however_it_is_written(
     for folder in pair_folders:
         (folder / "config.json").write_bytes(odd)
     plan = plan_of(pair_folders, tmp_path / "grid", lambdas=THREE)
-    assert [config_bytes(plan, lam) for lam in THREE] == [odd] * 3
+    assert [config_bytes(plan, member_at(plan, lam)) for lam in THREE] == [odd] * 3
 
 
 @pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
@@ -148,7 +150,7 @@ def test_a_config_is_corrected_to_the_written_dtype_in_nested_configs_too(key: s
     config: dict[str, object] = {**CONFIG, "text_config": inner, "vision_config": {key: None}}
     config |= {"dtype": "bfloat16", key: "bfloat16"}
     plan = configured(tmp_path, config, dtype="float16")
-    written = config_bytes(plan, HALF)
+    written = config_bytes(plan, member_at(plan, HALF))
     found = json.loads(written)
     assert found[key] == found["text_config"][key] == "float16"
     assert found["vision_config"] == {key: None}
@@ -161,36 +163,43 @@ def test_a_config_is_corrected_to_the_written_dtype_in_nested_configs_too(key: s
 
 def test_a_config_whose_dtype_contradicts_the_weights_is_corrected(tmp_path: Path) -> None:
     plan = configured(tmp_path, {**CONFIG, "dtype": "float32"})
-    assert json.loads(config_bytes(plan, HALF))["dtype"] == "bfloat16"
+    assert json.loads(config_bytes(plan, member_at(plan, HALF)))["dtype"] == "bfloat16"
 
 
 def test_a_config_without_a_dtype_gets_none(tmp_path: Path) -> None:
     config = {key: value for key, value in CONFIG.items() if key != "dtype"}
     plan = configured(tmp_path, config, dtype="float16")
-    assert config_bytes(plan, HALF) == (tmp_path / "t" / "config.json").read_bytes()
+    assert config_bytes(plan, member_at(plan, HALF)) == (tmp_path / "t" / "config.json").read_bytes()
 
 
 def test_the_dtype_of_most_elements_is_the_models(tmp_path: Path) -> None:
     tensors = {"big": torch.zeros(100, dtype=torch.float16), "gate": torch.zeros(9)}
     tensors["ids"] = torch.zeros(1000, dtype=torch.int64)
     folders = write_checkpoint(tmp_path / "i", tensors), write_checkpoint(tmp_path / "t", tensors)
-    assert json.loads(config_bytes(plan_of(folders, tmp_path / "grid"), HALF))["dtype"] == "float16"
+    plan = plan_of(folders, tmp_path / "grid")
+    assert json.loads(config_bytes(plan, member_at(plan, HALF)))["dtype"] == "float16"
 
 
 def test_a_checkpoint_without_floats_keeps_its_config(tmp_path: Path) -> None:
     tensors = {"ids": torch.arange(10)}
     folders = write_checkpoint(tmp_path / "i", tensors), write_checkpoint(tmp_path / "t", tensors)
     plan = plan_of(folders, tmp_path / "grid", dtype="float16")
-    assert config_bytes(plan, HALF) == (folders[1] / "config.json").read_bytes()
+    assert config_bytes(plan, member_at(plan, HALF)) == (folders[1] / "config.json").read_bytes()
 
 
 def test_the_config_is_the_donors(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
     for number, folder in enumerate(pair_folders):
         write_json(folder / "config.json", dict(CONFIG) | {"use_cache": bool(number)})
     plan = plan_of(pair_folders, tmp_path / "grid", lambdas=THREE)
-    assert [json.loads(config_bytes(plan, lam))["use_cache"] for lam in THREE] == [False, True, True]
+    assert [json.loads(config_bytes(plan, member_at(plan, lam)))["use_cache"] for lam in THREE] == [
+        False,
+        True,
+        True,
+    ]
     named = plan_of(pair_folders, tmp_path / "grid", lambdas=THREE, donor="instruct")
-    assert [json.loads(config_bytes(named, lam))["use_cache"] for lam in THREE] == [False] * 3
+    assert [json.loads(config_bytes(named, member_at(named, lam)))["use_cache"] for lam in THREE] == [
+        False
+    ] * 3
 
 
 def sharded(folder: Path, shards: list[list[str]]) -> Path:

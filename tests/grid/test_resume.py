@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import DiskFull, InputRefused, OutputRefused
+from dami_merge.grid.admission import space_needed
 from dami_merge.grid.build import BuildProgress, build_grid
-from dami_merge.grid.output import space_needed
 from dami_merge.grid.plan import GridPlan
 from tests.checkpoints import write_checkpoint, write_json
 from tests.grid.grids import THREE, plan_of, tree

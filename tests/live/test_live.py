@@ -25,7 +25,7 @@ from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both, open_source
 from dami_merge.errors import DamiMergeError, InputRefused, LambdaError, UsageError
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.plan import make_plan
+from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import bundled_recipe
 from dami_merge.lambdas import even_grid, folder_name
 from dami_merge.live import LiveModel, load_live

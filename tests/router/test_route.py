@@ -15,7 +15,7 @@ from dami_merge import EstimatorError, GridUnreadable, LambdaError, Route, Route
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import open_both
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.plan import make_plan
+from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import Recipe
 from dami_merge.lambdas import even_grid
 

@@ -5,12 +5,11 @@ fifty thousand small tensors cost as few steps as their bytes need. Knows offset
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.grid.plan import ShardJob, TensorJob
-from dami_merge.tensors.stream import Read
+from dami_merge.tensors.sources import Piece, Placed
 from dami_merge.tensors.writer import PAGE_BYTES
 
 _ALIGNMENT = 8
@@ -48,9 +47,9 @@ class Block:
     Attributes:
         start: Offset of its first output byte in the file, always a multiple of 4096.
         lead: The file's bytes from there on that belong to the header; both inputs leave room for them.
-        instruct: Ranges to read, in order.
-        thinking: Likewise.
-        runs: What to compute.
+        instruct: Elements to read from Instruct, and where they go, in order.
+        thinking: Same for Thinking.
+        segments: What to compute.
         instruct_bytes: Bytes used in the Instruct buffer; likewise the others.
         instruct_is_output: What is read of Instruct is, byte by byte and place by place, the output at λ = 0.
         thinking_is_output: Likewise for Thinking at λ = 1.
@@ -58,9 +57,9 @@ class Block:
 
     start: int
     lead: bytes = b""
-    instruct: list[Read] = field(default_factory=list)
-    thinking: list[Read] = field(default_factory=list)
-    runs: list[Segment] = field(default_factory=list)
+    instruct: list[Placed] = field(default_factory=list)
+    thinking: list[Placed] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     instruct_bytes: int = 0
     thinking_bytes: int = 0
     out_bytes: int = 0
@@ -82,7 +81,7 @@ def cut_blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
         out_bytes=lead,
     )
     for job in shard.tensors:
-        left, done = job.instruct[1].elements, 0
+        left, done = job.elements, 0
         while left:
             count = min(left, _room(block, job, block_bytes))
             if count <= 0:
@@ -99,57 +98,39 @@ def cut_blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
 def _room(block: Block, job: TensorJob, block_bytes: int) -> int:
     """How many elements of a tensor still fit."""
     used = (
-        (_aligned(block.instruct_bytes), ITEM_BYTES[job.instruct[1].dtype]),
-        (_aligned(block.thinking_bytes), ITEM_BYTES[job.thinking[1].dtype]),
+        (_aligned(block.instruct_bytes), ITEM_BYTES[job.instruct_dtype]),
+        (_aligned(block.thinking_bytes), ITEM_BYTES[job.thinking_dtype]),
         (block.out_bytes, ITEM_BYTES[job.dtype]),
     )
     return min((block_bytes - size) // item for size, item in used)
 
 
 def _append(block: Block, job: TensorJob, first: int, count: int) -> None:
-    run = block.runs[-1] if block.runs else None
-    dtypes = (job.instruct[1].dtype, job.thinking[1].dtype, job.dtype)
-    if run and (run.instruct_dtype, run.thinking_dtype, run.dtype) == dtypes:
-        block.runs[-1] = Segment(
-            run.kind, *dtypes, run.instruct_at, run.thinking_at, run.out_at, run.elements + count
-        )
+    dtypes = (job.instruct_dtype, job.thinking_dtype, job.dtype)
+    last = block.segments[-1] if block.segments else None
+    if last and (last.instruct_dtype, last.thinking_dtype, last.dtype) == dtypes:
+        segment = replace(last, elements=last.elements + count)
+        block.segments[-1] = segment
     else:
         block.instruct_bytes = _aligned(block.instruct_bytes)
         block.thinking_bytes = _aligned(block.thinking_bytes)
-        block.runs.append(
-            Segment(
-                job.kind,
-                *dtypes,
-                block.instruct_bytes,
-                block.thinking_bytes,
-                block.out_bytes,
-                count,
-            )
-        )
-    run = block.runs[-1]
-    block.instruct_is_output &= (run.instruct_dtype, run.instruct_at) == (run.dtype, run.out_at)
-    block.thinking_is_output &= (run.thinking_dtype, run.thinking_at) == (run.dtype, run.out_at)
-    block.instruct_bytes += _read(block.instruct, job.instruct, first, count, block.instruct_bytes)
-    block.thinking_bytes += _read(block.thinking, job.thinking, first, count, block.thinking_bytes)
+        places = block.instruct_bytes, block.thinking_bytes, block.out_bytes
+        segment = Segment(job.kind, *dtypes, *places, count)
+        block.segments.append(segment)
+    block.instruct_is_output &= (segment.instruct_dtype, segment.instruct_at) == (
+        segment.dtype,
+        segment.out_at,
+    )
+    block.thinking_is_output &= (segment.thinking_dtype, segment.thinking_at) == (
+        segment.dtype,
+        segment.out_at,
+    )
+    piece = Piece(job.name, first, count)
+    block.instruct.append((piece, block.instruct_bytes))
+    block.thinking.append((piece, block.thinking_bytes))
+    block.instruct_bytes += count * ITEM_BYTES[job.instruct_dtype]
+    block.thinking_bytes += count * ITEM_BYTES[job.thinking_dtype]
     block.out_bytes += count * ITEM_BYTES[job.dtype]
-
-
-def _read(reads: list[Read], place: tuple[str, TensorInfo], first: int, count: int, position: int) -> int:
-    """Add a range to read, joined to the last one where it continues it; returns its bytes."""
-    file, info = place
-    item = ITEM_BYTES[info.dtype]
-    offset, size = info.start + first * item, count * item
-    last = reads[-1] if reads else None
-    if (
-        last
-        and last.file == file
-        and last.offset + last.size_bytes == offset
-        and last.position + last.size_bytes == position
-    ):
-        reads[-1] = Read(file, last.offset, last.position, last.size_bytes + size)
-    else:
-        reads.append(Read(file, offset, position, size))
-    return size
 
 
 def _aligned(position: int) -> int:

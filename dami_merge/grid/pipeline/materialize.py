@@ -18,16 +18,15 @@ from torch import Tensor
 from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.errors import InputRefused
 from dami_merge.files import Digest
-from dami_merge.grid.output import Receipt, Written
+from dami_merge.grid.output import Receipt
 from dami_merge.grid.pipeline.arithmetic import Arithmetic, OnAccelerator, OnCores, Work
 from dami_merge.grid.pipeline.blocks import Block, Segment, cut_blocks
 from dami_merge.grid.pipeline.refusals import require_finite, unequal
-from dami_merge.grid.pipeline.slots import Slot, Waits, new_slot, nothing
+from dami_merge.grid.pipeline.slots import Slot, Tally, Waits, new_slot, nothing
 from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
-from dami_merge.lambdas import folder_name
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import TORCH, Kernel
-from dami_merge.tensors.stream import Read, Reader
+from dami_merge.tensors.sources import source_of
 from dami_merge.tensors.threads import one_torch_thread
 from dami_merge.tensors.writer import PAGE_BYTES, ShardWriter, Writer, same_file
 
@@ -38,13 +37,7 @@ _MAX_WRITERS = 4
 
 
 class Materializer:
-    """Makes shards of one plan; holds the buffers and threads between them. A context manager.
-
-    Attributes:
-        direct: Whether everything finished so far went past the page cache.
-        shared: Files that are a source's, by a reflink or a hard link.
-        waits: What its steps waited for.
-    """
+    """Makes shards of one plan; holds the buffers and threads between them. A context manager."""
 
     def __init__(
         self,
@@ -71,18 +64,15 @@ class Materializer:
             for number in range(SLOTS)
         ]
         self._stack = ExitStack()
-        self.direct = True
-        self.shared = 0
-        self.waits = Waits()
+        self._direct = True
+        self._shared = 0
+        self._waits = Waits()
 
     def __enter__(self) -> "Materializer":
         plan, stack = self._plan, self._stack
         stack.enter_context(one_torch_thread())
-        self._readers = tuple(
-            stack.enter_context(
-                Reader(side.root, {name: header.size_bytes for name, header in side.files.items()})
-            )
-            for side in (plan.pair.instruct, plan.pair.thinking)
+        self._sources = tuple(
+            stack.enter_context(source_of(side)) for side in (plan.pair.instruct, plan.pair.thinking)
         )
         self._arithmetic = self._start_arithmetic()
         stack.callback(self._arithmetic.close)
@@ -95,6 +85,11 @@ class Materializer:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    @property
+    def tally(self) -> Tally:
+        """How the shards so far were made."""
+        return Tally(self._direct, self._shared, self._waits)
 
     def _start_arithmetic(self) -> Arithmetic:
         if self._device.type == "cpu":
@@ -113,7 +108,7 @@ class Materializer:
 
         Args:
             shard: Which.
-            folders: One existing folder per λ.
+            folders: One existing folder per member.
             advance: Told of progress.
             keep: Given the receipt when all files are durable, in another thread.
 
@@ -126,8 +121,8 @@ class Materializer:
         """
         with ExitStack() as stack:
             writers: list[Writer] = []
-            for lam, folder in zip(self._plan.lambdas, folders, strict=True):
-                writers.append(self._writer(shard, lam, folder / shard.name))
+            for member, folder in zip(self._plan.members, folders, strict=True):
+                writers.append(self._writer(shard, member.lam, folder / shard.name))
                 stack.callback(writers[-1].close)
             digests = (Digest(), Digest())
             try:
@@ -143,7 +138,7 @@ class Materializer:
         if source is not None and self._plan.endpoints != "write":
             copy = same_file(source, path, link=self._plan.endpoints == "link")
             if copy is not None:
-                self.shared += 1
+                self._shared += 1
                 return copy
         return ShardWriter(path, expected_bytes=shard.size_bytes)
 
@@ -159,9 +154,8 @@ class Materializer:
         finally:
             for writer in writers:
                 writer.close()
-        self.direct &= all(writer.direct for writer in writers)
-        names = [folder_name(lam) for lam in self._plan.lambdas]
-        files = {name: Written(*facts) for name, facts in zip(names, finished, strict=True)}
+        self._direct &= all(writer.direct for writer in writers)
+        files = {member.name: written for member, written in zip(self._plan.members, finished, strict=True)}
         receipt = Receipt(shard.name, files, digests[0].text(), digests[1].text())
         keep(receipt)
         return receipt
@@ -195,13 +189,13 @@ class Materializer:
         while block is not None or reading:
             while block is not None and len(reading) < SLOTS - 1:
                 slot = free.popleft()
-                slot.wait(self.waits)
+                slot.wait(self._waits)
                 reading.append((slot, block, self._read.submit(self._fill, slot, block, digests)))
                 block = next(source, None)
             slot, current, read = reading.popleft()
-            with self.waits.counted("reading_s"):
+            with self._waits.counted("reading_s"):
                 read.result()
-            with self.waits.counted("computing_s"):
+            with self._waits.counted("computing_s"):
                 self._compute_block(shard, slot, current)
             for number, writer in enumerate(writers):
                 lane = self._write[number % len(self._write)]
@@ -211,58 +205,55 @@ class Materializer:
             free.append(slot)
             advance(current.out_bytes * len(writers))
         for slot in self._slots:
-            slot.wait(self.waits)
+            slot.wait(self._waits)
 
     def _fill(self, slot: Slot, block: Block, digests: tuple[Digest, Digest]) -> None:
-        sides: tuple[tuple[list[Read], memoryview], ...] = (
-            (block.instruct, slot.instruct),
-            (block.thinking, slot.thinking),
-        )
-        for reader, (reads, buffer), digest in zip(self._readers, sides, digests, strict=True):
+        sides = (block.instruct, slot.instruct), (block.thinking, slot.thinking)
+        for source, (pieces, buffer), digest in zip(self._sources, sides, digests, strict=True):
             buffer[: len(block.lead)] = block.lead
-            for read in reads:
-                digest.update(reader.read(read, buffer))
+            for filled in source.fill(pieces, buffer):
+                digest.update(filled)
 
     def _compute_block(self, shard: ShardJob, slot: Slot, block: Block) -> None:
         for number in range(len(self._plan.lambdas) if block.lead else 0):
             start = number * self._plan.block_bytes
             slot.out[start : start + len(block.lead)] = block.lead
         work: list[tuple[Segment, Work]] = []
-        for run in block.runs:
-            if run.kind == "equal":
-                self._copy_equal(shard, slot, block, run)
+        for segment in block.segments:
+            if segment.kind == "equal":
+                self._copy_equal(shard, slot, block, segment)
             else:
-                work.append((run, self._work(slot, block, run)))
+                work.append((segment, self._work(slot, block, segment)))
         look = not self._plan.recipe.allow_nonfinite
         finite = self._arithmetic.start(slot.number, [each for _, each in work], look=look)
         slot.computed = partial(require_finite, finite, shard, block, work)
 
-    def _copy_equal(self, shard: ShardJob, slot: Slot, block: Block, run: Segment) -> None:
-        size = run.elements * ITEM_BYTES[run.dtype]
-        left = slot.instruct[run.instruct_at : run.instruct_at + size]
-        if left != slot.thinking[run.thinking_at : run.thinking_at + size]:
-            raise InputRefused([unequal(shard, slot, block, run)])
+    def _copy_equal(self, shard: ShardJob, slot: Slot, block: Block, segment: Segment) -> None:
+        size = segment.elements * ITEM_BYTES[segment.dtype]
+        left = slot.instruct[segment.instruct_at : segment.instruct_at + size]
+        if left != slot.thinking[segment.thinking_at : segment.thinking_at + size]:
+            raise InputRefused([unequal(shard, slot, block, segment)])
         for number in range(len(self._plan.lambdas)):
-            start = number * self._plan.block_bytes + run.out_at
+            start = number * self._plan.block_bytes + segment.out_at
             slot.out[start : start + size] = left
 
-    def _work(self, slot: Slot, block: Block, run: Segment) -> Work:
-        left = _tensor(slot.instruct, run.instruct_at, run.instruct_dtype, run.elements)
-        right = _tensor(slot.thinking, run.thinking_at, run.thinking_dtype, run.elements)
-        return Work(left, right, *self._targets(slot, block, run))
+    def _work(self, slot: Slot, block: Block, segment: Segment) -> Work:
+        left = _tensor(slot.instruct, segment.instruct_at, segment.instruct_dtype, segment.elements)
+        right = _tensor(slot.thinking, segment.thinking_at, segment.thinking_dtype, segment.elements)
+        return Work(left, right, *self._targets(slot, block, segment))
 
-    def _targets(self, slot: Slot, block: Block, run: Segment) -> tuple[Sequence[Fraction], Tensor]:
+    def _targets(self, slot: Slot, block: Block, segment: Segment) -> tuple[Sequence[Fraction], Tensor]:
         """The λ that must be computed, and a tensor over their output rows; see `_result`."""
         lambdas = self._plan.lambdas
         first = int(lambdas[0] == 0 and block.instruct_is_output)
         last = len(lambdas) - int(lambdas[-1] == 1 and block.thinking_is_output)
-        item = ITEM_BYTES[run.dtype]
+        item = ITEM_BYTES[segment.dtype]
         rows, stride = last - first, self._plan.block_bytes // item
         if not rows:
-            return (), torch.empty(0, run.elements, dtype=FLOAT_DTYPES[run.dtype])
-        start = first * self._plan.block_bytes + run.out_at
-        flat = _tensor(slot.out, start, run.dtype, (rows - 1) * stride + run.elements)
-        return lambdas[first:last], flat.as_strided((rows, run.elements), (stride, 1))
+            return (), torch.empty(0, segment.elements, dtype=FLOAT_DTYPES[segment.dtype])
+        start = first * self._plan.block_bytes + segment.out_at
+        flat = _tensor(slot.out, start, segment.dtype, (rows - 1) * stride + segment.elements)
+        return lambdas[first:last], flat.as_strided((rows, segment.elements), (stride, 1))
 
     def _result(self, slot: Slot, block: Block, number: int) -> memoryview:
         """Where one λ's bytes of a block lie: an endpoint's where they were read, if nothing changes."""

@@ -18,16 +18,16 @@ def _name_at(shard: ShardJob, position: int) -> str:
     return next(job.name for job in reversed(shard.tensors) if job.start <= position)
 
 
-def unequal(shard: ShardJob, slot: Slot, block: Block, run: Segment) -> Problem:
+def unequal(shard: ShardJob, slot: Slot, block: Block, segment: Segment) -> Problem:
     """The first integer that differs."""
-    item = ITEM_BYTES[run.dtype]
-    for element in range(run.elements):
-        left = slot.instruct[run.instruct_at + element * item :][:item]
-        if left != slot.thinking[run.thinking_at + element * item :][:item]:
-            name = _name_at(shard, block.start + run.out_at + element * item)
+    item = ITEM_BYTES[segment.dtype]
+    for element in range(segment.elements):
+        left = slot.instruct[segment.instruct_at + element * item :][:item]
+        if left != slot.thinking[segment.thinking_at + element * item :][:item]:
+            name = _name_at(shard, block.start + segment.out_at + element * item)
             return Problem(
                 "integer-differs",
-                f"the {run.dtype} tensor {name!r} is not equal in both models",
+                f"the {segment.dtype} tensor {name!r} is not equal in both models",
                 "integers are not weights: interpolate checkpoints that share them",
             )
     raise AssertionError("called for equal bytes")
@@ -43,16 +43,16 @@ def require_finite(
     """
     if finite():
         return
-    for run, each in work:
+    for segment, each in work:
         for side, values in (("instruct", each.instruct), ("thinking", each.thinking)):
             if not bool(torch.isfinite(values).all()):
-                raise InputRefused([_nonfinite(shard, block, run, side, values)])
+                raise InputRefused([_nonfinite(shard, block, segment, side, values)])
     raise AssertionError("a kernel saw NaN or Inf where there is none")
 
 
-def _nonfinite(shard: ShardJob, block: Block, run: Segment, side: str, values: Tensor) -> Problem:
+def _nonfinite(shard: ShardJob, block: Block, segment: Segment, side: str, values: Tensor) -> Problem:
     element = int((~torch.isfinite(values)).nonzero()[0])
-    name = _name_at(shard, block.start + run.out_at + element * ITEM_BYTES[run.dtype])
+    name = _name_at(shard, block.start + segment.out_at + element * ITEM_BYTES[segment.dtype])
     return Problem(
         "nonfinite",
         f"{name!r} holds {float(values[element])} in {side}",

@@ -40,6 +40,25 @@ class Waits:
             setattr(self, what, getattr(self, what) + time.monotonic() - began)
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How shards were made.
+
+    Attributes:
+        direct: Whether all writes bypassed the page cache.
+        shared: Number of files that share a source's blocks, by a reflink or a hard link.
+        waits: What the steps waited for; several devices add up.
+    """
+
+    direct: bool = True
+    shared: int = 0
+    waits: Waits = field(default_factory=Waits)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """The tally of both."""
+        return Tally(self.direct and other.direct, self.shared + other.shared, self.waits + other.waits)
+
+
 @dataclass(slots=True)
 class Slot:
     """Reused buffers of one block, and what still uses them."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import InputRefused
+from dami_merge.grid.admission import space_needed
 from dami_merge.grid.build import build_grid
-from dami_merge.grid.output import space_needed
 from dami_merge.grid.plan import EndsMode
 from dami_merge.grid.verify import verify
 from dami_merge.tensors import writer as module

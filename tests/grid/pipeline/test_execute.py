@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,17 @@ from torch import Tensor
 
 from dami_merge.errors import InputRefused
 from dami_merge.grid.output import Receipt
-from dami_merge.grid.pipeline.execute import Shards
+from dami_merge.grid.pipeline.execute import Hooks, Shards
 from dami_merge.grid.plan import GridPlan, ShardJob
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.grid.grids import THREE, assert_interpolated, plan_of
 
 CPU = torch.device("cpu")
+
+
+def unlocked(shard: str) -> AbstractContextManager[None]:
+    """No other process is there."""
+    return nullcontext()
 
 
 def sharded(tmp_path: Path, tensors: dict[str, Tensor], other: dict[str, Tensor], count: int) -> GridPlan:
@@ -57,11 +63,11 @@ def test_any_number_of_devices_makes_every_shard_once_and_calls_back_one_at_a_ti
 
     shards = Shards([CPU] * devices, output_bytes=0)
     threads = torch.get_num_threads()
-    shards.make(plan, plan.shards, places, advance, keep)
+    tally = shards.make(plan, plan.shards, places, Hooks(unlocked, advance, keep))
     assert torch.get_num_threads() == threads
     assert sorted(kept) == sorted(shard.name for shard in plan.shards)
     assert advanced == {s.name: s.size_bytes * len(THREE) for s in plan.shards}
-    assert shards.waits.reading_s + shards.waits.computing_s + shards.waits.writing_s > 0
+    assert tally.waits.reading_s + tally.waits.computing_s + tally.waits.writing_s > 0
     for lam, place in zip(THREE, places, strict=True):
         assert_interpolated(place, tensors, near(tensors), lam)
 
@@ -77,7 +83,10 @@ def test_a_failure_reaches_the_caller_and_what_was_finished_is_kept(
     kept: list[str] = []
     with pytest.raises(InputRefused, match="'t3' holds nan in thinking"):
         Shards([CPU] * devices, output_bytes=0).make(
-            plan, plan.shards, places, lambda *_: None, lambda receipt: kept.append(receipt.shard)
+            plan,
+            plan.shards,
+            places,
+            Hooks(unlocked, lambda *_: None, lambda receipt: kept.append(receipt.shard)),
         )
     broken = next(shard.name for shard in plan.shards if shard.tensors[0].name == "t3")
     before = [shard.name for shard in plan.shards if shard.name < broken]
@@ -98,8 +107,7 @@ def test_after_a_failure_on_one_device_the_others_begin_nothing_more(
             plan,
             plan.shards,
             places,
-            lambda *_: time.sleep(0.02),
-            lambda receipt: kept.append(receipt.shard),
+            Hooks(unlocked, lambda *_: time.sleep(0.02), lambda receipt: kept.append(receipt.shard)),
         )
     assert len(kept) < 20, "39 are whole"
 
@@ -113,5 +121,7 @@ def test_an_interrupt_in_a_callback_stops_all_devices(tmp_path: Path, places: li
 
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        Shards([CPU, CPU], output_bytes=0).make(plan, plan.shards, places, interrupt, lambda _: None)
+        Shards([CPU, CPU], output_bytes=0).make(
+            plan, plan.shards, places, Hooks(unlocked, interrupt, lambda _: None)
+        )
     assert threading.active_count() == threads
