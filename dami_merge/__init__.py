@@ -1,8 +1,13 @@
-"""dami-merge: a λ-grid of checkpoints between an Instruct and a Thinking model, and a router over it.
+"""dami-merge: checkpoints along the line between an Instruct and a Thinking model, and what each is good for.
 
-Importing this package imports no torch; the first use of `build_grid` or `check_lmc` does.
+    plan = plan_grid(Recipe(instruct="org/instruct", thinking="org/thinking"), "grid")
+    build_grid(plan); verify("grid")
+    report = sweep("grid", "rollouts.jsonl", SweepRecipe(questions="questions.jsonl"))
+
+Importing this package imports neither torch nor numpy; the first use of a function that needs them does.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dami_merge._version import __version__
@@ -24,37 +29,88 @@ from dami_merge.errors import (
 from dami_merge.router.route import Route, Router
 
 if TYPE_CHECKING:
-    from dami_merge.connectivity.check import check_lmc
+    from dami_merge.connectivity.check import Check, check_lmc
+    from dami_merge.evaluation.rollouts import Rollouts
+    from dami_merge.evaluation.rollouts_file import read_rollouts
+    from dami_merge.evaluation.statistics.summary import SweepReport
+    from dami_merge.evaluation.sweep_recipe import SweepRecipe
     from dami_merge.grid.build import build_grid
+    from dami_merge.grid.planning import plan_grid
+    from dami_merge.grid.recipe import Recipe
+    from dami_merge.grid.verify import verify
+    from dami_merge.sampling import Sampling
+    from dami_merge.use_cases.engines import InProcess, Server
+    from dami_merge.use_cases.report import report_sweep
+    from dami_merge.use_cases.sweep import sweep
+    from dami_merge.use_cases.swept import SweptGrid, SweptPair
 
 __all__ = [
     "BackendError",
+    "Check",
     "DamiMergeError",
     "DeviceUnfit",
     "DiskFull",
     "EstimatorError",
     "GridUnreadable",
     "HubError",
+    "InProcess",
     "InputRefused",
     "LambdaError",
     "OutputRefused",
     "Problem",
+    "Recipe",
     "RecipeError",
+    "Rollouts",
     "Route",
     "Router",
+    "Sampling",
+    "Server",
+    "SweepRecipe",
+    "SweepReport",
+    "SweptGrid",
+    "SweptPair",
     "UsageError",
     "__version__",
     "build_grid",
     "check_lmc",
+    "plan_grid",
+    "read_rollouts",
+    "report_sweep",
+    "sweep",
+    "verify",
 ]
 
-_WITH_TORCH = {"build_grid": "dami_merge.grid.build", "check_lmc": "dami_merge.connectivity.check"}
+_HOMES = {
+    "Check": "connectivity.check",
+    "InProcess": "use_cases.engines",
+    "Recipe": "grid.recipe",
+    "Rollouts": "evaluation.rollouts",
+    "Sampling": "sampling",
+    "Server": "use_cases.engines",
+    "SweepRecipe": "evaluation.sweep_recipe",
+    "SweepReport": "evaluation.statistics.summary",
+    "SweptGrid": "use_cases.swept",
+    "SweptPair": "use_cases.swept",
+    "build_grid": "grid.build",
+    "check_lmc": "connectivity.check",
+    "plan_grid": "grid.planning",
+    "read_rollouts": "evaluation.rollouts_file",
+    "report_sweep": "use_cases.report",
+    "sweep": "use_cases.sweep",
+    "verify": "grid.verify",
+}
+"""The module of each public name that is imported when it is first used."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first asked for."""
-    if name not in _WITH_TORCH:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
-    return getattr(import_module(_WITH_TORCH[name]), name)
+
+def __dir__() -> list[str]:
+    """Every public name, imported or not."""
+    return sorted({*globals(), *__all__})

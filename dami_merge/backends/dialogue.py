@@ -12,12 +12,12 @@ from dami_merge.backends.own_settings import GENERATION_CONFIG, json_object
 from dami_merge.checkpoint.folder import CONFIG_FILE
 from dami_merge.errors import BackendError, InputRefused, Problem
 from dami_merge.evaluation.generation import Finish
+from dami_merge.evaluation.grading.thinking import BEGIN
 from dami_merge.evaluation.questions.question import Question
+from dami_merge.optional import install_hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-OPENING_TAG = "<think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Dialogue:
                 problems.append(Problem("template", message))
                 continue
             ids: Any = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            prompts[question] = Prompt(tuple(ids), text.rstrip().endswith(OPENING_TAG))
+            prompts[question] = Prompt(tuple(ids), text.rstrip().endswith(BEGIN))
         if problems:
             raise InputRefused(problems)
         return prompts
@@ -119,7 +119,7 @@ def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
     except ImportError as error:
         message = "running a model in this process needs transformers, which is not installed"
-        raise BackendError(message, hint="pip install 'dami-merge[sweep]'") from error
+        raise BackendError(message, hint=install_hint("sweep")) from error
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True

@@ -29,7 +29,6 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import BackendError, DeviceUnfit, UsageError
 from dami_merge.evaluation.generation import Generation, Request, by_lambda
-from dami_merge.evaluation.questions.question import Question
 from dami_merge.lambdas import label
 from dami_merge.sampling import SamplingSettings
 
@@ -158,14 +157,6 @@ class HfBackend:
             for row, answer in zip(batch, answers, strict=True):
                 made = Generation(answer.text, answer.tokens, answer.finish, share, row.prompt.prefilled)
                 yield row.request, made
-
-    def prefilled(self, lam: Fraction, question: Question) -> bool:
-        """Whether the chat template of this λ opens the thinking block itself.
-
-        Raises:
-            DamiMergeError: As `generate` does.
-        """
-        return self._dialogue(lam).prompts([question])[question].prefilled
 
     def notes(self, lambdas: Sequence[Fraction], sampling: SamplingSettings) -> tuple[str, ...]:
         """Where the settings differ from the checkpoints' own generation configs, each difference once.

@@ -18,6 +18,7 @@ from dami_merge.backends.reply import read_reply
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request, by_lambda
+from dami_merge.optional import install_hint
 from dami_merge.router.endpoint import Endpoint, Endpoints
 from dami_merge.sampling import SamplingSettings
 
@@ -96,7 +97,7 @@ def _require_openai() -> None:
         import openai  # noqa: F401 - only whether it is there
     except ImportError as error:
         message = "asking a server needs the openai package, which is not installed"
-        raise BackendError(message, hint="pip install 'dami-merge[sweep]'") from error
+        raise BackendError(message, hint=install_hint("sweep")) from error
 
 
 def _body(endpoint: Endpoint, request: Request, sampling: SamplingSettings) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dami_merge.backends.dialogue import OPENING_TAG
 from dami_merge.errors import BackendError
 from dami_merge.evaluation.generation import Finish, Generation
+from dami_merge.evaluation.grading.thinking import BEGIN, END
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion import Choice
 
-CLOSING_TAG = "</think>"
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 """As vLLM, SGLang and transformers name what their reasoning parsers cut out."""
 
@@ -46,10 +45,8 @@ def read_reply(
             hint="tokens are what a sweep measures: switch usage on, or have them counted here",
         )
     finish = _finish(choice, tokens, max_tokens)
-    closed = text.find(CLOSING_TAG)
-    return Generation(
-        text, tokens, finish, seconds, prefilled=closed >= 0 and OPENING_TAG not in text[:closed]
-    )
+    closed = text.find(END)
+    return Generation(text, tokens, finish, seconds, prefilled=closed >= 0 and BEGIN not in text[:closed])
 
 
 def _parts(reply: object) -> "tuple[Choice, object]":
@@ -74,7 +71,7 @@ def _text(choice: "Choice") -> str:
         raise BackendError(f"the server's answer holds no text: {str(message)[:_SHOWN]}")
     if not reasoning:
         return content
-    return f"{OPENING_TAG}{reasoning}{CLOSING_TAG}{content}" if content else f"{OPENING_TAG}{reasoning}"
+    return f"{BEGIN}{reasoning}{END}{content}" if content else f"{BEGIN}{reasoning}"
 
 
 def _finish(choice: "Choice", tokens: int, max_tokens: int) -> Finish:

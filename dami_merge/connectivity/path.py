@@ -9,7 +9,7 @@ layer by layer between neighbouring λ, is ours too: the paper names no metric.
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import fetched
+from dami_merge.connectivity.encoding import batches, encode_text, padded
 from dami_merge.connectivity.texts import Text
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.live import LiveModel, load_live
@@ -38,7 +39,6 @@ ABRUPT = 4.0
 """Medians that a single step may take before the path counts as abrupt. Source: ours."""
 
 _SMALLEST_STEP = 1e-6
-_BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def walk(
     """
     if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
         raise _refused("a path has both ends: give λ from 0 to 1, ascending")
-    encoded = [_encoded(tokenizer, text, max_tokens) for text in texts]
+    encoded = [encode_text(tokenizer, text, max_tokens) for text in texts]
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
         raise _refused("the texts hold no token to score", "a text needs two tokens at least")
@@ -231,21 +231,6 @@ def linear_cka(left: Tensor, right: Tensor) -> float:
     return max(0.0, min(1.0, shared / (own[0] * own[1])))
 
 
-def _encoded(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: int) -> tuple[list[int], int]:
-    """Token ids, and the first that is scored; a text's very first token follows nothing and is not."""
-    if not text.prompt:
-        ids: list[int] = tokenizer(text.scored)["input_ids"]
-        return ids[:max_tokens], min(1, len(ids))
-    if tokenizer.chat_template is None:
-        raise _refused("a text has a prompt, and the tokenizer has no chat template", 'use {"text": …}')
-    turn = [{"role": "user", "content": text.prompt}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    prompt: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    answer: list[int] = tokenizer(text.scored, add_special_tokens=False)["input_ids"] if text.scored else []
-    whole = (prompt + answer)[:max_tokens]
-    return whole, min(len(prompt) if answer else 1, len(whole))
-
-
 def _measured(
     model: "PreTrainedModel", encoded: Sequence[tuple[list[int], int]]
 ) -> tuple[float, list[Tensor]]:
@@ -255,8 +240,8 @@ def _measured(
     loss, seen = 0.0, 0
     kept: list[list[Tensor]] = []
     with torch.inference_mode():
-        for batch in _batches(encoded):
-            ids, mask, scored = _padded(batch, model.device)
+        for batch in batches(encoded):
+            ids, mask, scored = padded(batch, model.device)
             out: Any = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
             logits = out.logits[:, :-1].float()
             each = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
@@ -266,30 +251,6 @@ def _measured(
             seen += len(tokens)
             kept.append([states.flatten(0, 1)[places].float().cpu() for states in out.hidden_states])
     return loss, [torch.cat(layer) for layer in zip(*kept, strict=True)]
-
-
-def _batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:
-    """In their order, so that the same positions are sampled at every λ."""
-    batch: list[tuple[list[int], int]] = []
-    for each in encoded:
-        longest = max(len(ids) for ids, _ in [*batch, each])
-        if batch and longest * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(each)
-    yield batch
-
-
-def _padded(batch: Sequence[tuple[list[int], int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask, and which tokens are scored, each of shape [texts, longest], padded at the end."""
-    longest = max(len(ids) for ids, _ in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    mask, scored = torch.zeros_like(ids), torch.zeros_like(ids)
-    for row, (tokens, first) in enumerate(batch):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-        scored[row, first : len(tokens)] = 1
-    return ids.to(device), mask.to(device), scored.to(device)
 
 
 def _alike(before: Tensor, after: Tensor) -> tuple[float, float]:

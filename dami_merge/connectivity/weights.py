@@ -58,10 +58,7 @@ def compare_weights(
     refusals, notes = _comparable(instruct, thinking)
     strata = _strata(instruct, sample)
     found = _compared(instruct, thinking, strata, on_bytes)
-    sums = {
-        name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
-    }
-    _refuse_nonfinite(sums)
+    sums = _finite_sums(strata, found)
     shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
     tensors = tuple(
         TensorReport(name, *layer_and_module(name), is_matrix(shapes[name]), total.similarity())
@@ -153,7 +150,11 @@ def _compared(
     return found
 
 
-def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:
+def _finite_sums(strata: Mapping[str, Stratum], found: Mapping[str, Sequence[Sums]]) -> dict[str, Sums]:
+    """The sums of every tensor, as if all of it had been read; NaN and Inf are refused."""
+    sums = {
+        name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
+    }
     problems = []
     for name, total in sums.items():
         for side, norm in (("instruct", total.instruct), ("thinking", total.thinking)):
@@ -161,6 +162,7 @@ def _refuse_nonfinite(sums: Mapping[str, Sums]) -> None:
                 problems.append(Problem("nonfinite", f"{name!r} holds NaN or Inf in {side}", "it is damaged"))
     if problems:
         raise InputRefused(problems)
+    return sums
 
 
 def _groups(

@@ -14,6 +14,7 @@ import msgspec
 from dami_merge.errors import InputRefused, OutputRefused, Problem
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
+from dami_merge.evaluation.rollouts import Rollouts
 from dami_merge.files import digest_bytes, disk_full_is_clear, locked, write_durable
 from dami_merge.sampling import SamplingSettings
 
@@ -84,12 +85,13 @@ def read_sidecar(path: Path) -> Sidecar:
         raise _refused(f"{file}: {error}", "was it written by another release?") from error
 
 
-def read_rollouts(path: Path) -> tuple[Rollout, ...]:
+def read_rollouts(path: str | Path) -> Rollouts:
     """Every whole line of a rollouts file, in its order; a torn end is left out.
 
     Raises:
         InputRefused: It cannot be read, or lines are of another form or twice there; all are named.
     """
+    path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -111,7 +113,7 @@ def read_rollouts(path: Path) -> tuple[Rollout, ...]:
         rows.append(row)
     if problems:
         raise InputRefused(problems)
-    return tuple(rows)
+    return Rollouts(rows)
 
 
 class RolloutsFile:

@@ -178,10 +178,6 @@ class GridPlan:
             return self.pair.thinking.root / shard.thinking_file
         return None
 
-    def donor(self, lam: Fraction) -> Checkpoint:
-        """The checkpoint whose sidecars this λ gets."""
-        return self.side(self.recipe.donor_of(lam))
-
     def side(self, side: Side) -> Checkpoint:
         """The checkpoint of one side."""
         return self.pair.instruct if side == "instruct" else self.pair.thinking

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +16,6 @@ from dami_merge.sampling import Sampling
 
 Side = Literal["instruct", "thinking"]
 
-SIDES: tuple[Side, ...] = get_args(Side)
 _NAME = re.compile(r"[\w.-]*", re.ASCII)
 
 

@@ -3,8 +3,8 @@
 Handles what transformers may do to weights while loading (fuse, rename, convert); contains no arithmetic.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
-from dami_merge.live.model import LiveModel, tied
+from dami_merge.live.matching import tied
+from dami_merge.live.model import LiveModel
+from dami_merge.optional import install_hint, without_progress_bars
 from dami_merge.tensors.device import choose_device, prove
 from dami_merge.tensors.dtypes import FLOAT_DTYPES, NAMED_FLOATS
 from dami_merge.tensors.kernels import fastest
@@ -73,7 +75,7 @@ def load_live(
     pair = join(*open_both(instruct, thinking), allow=allow, mixed_dtypes=dtype is not None)
     sides = [fetched(side) for side in (pair.instruct, pair.thinking)]
     home = torch.device("cpu") if offload else place
-    with _no_progress_bars():
+    with _quiet():
         ends = [_loaded(side, _lossless(side) if dtype else "auto", home).state_dict() for side in sides]
         if dtype is None:
             _refuse_conversions(sides, ends)
@@ -83,7 +85,9 @@ def load_live(
     return model, live
 
 
-def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None = None) -> "PreTrainedModel":
+def load_graderpoint(
+    side: Checkpoint, *, device: str = "auto", dtype: str | None = None
+) -> "PreTrainedModel":
     """Load one checkpoint with transformers, complete and in its own memory.
 
     Args:
@@ -105,7 +109,7 @@ def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None
         )
     place = choose_device(device)
     _transformers()
-    with _no_progress_bars():
+    with _quiet():
         model: PreTrainedModel = _loaded(side, NAMED_FLOATS[dtype] if dtype else "auto", place)
     return model
 
@@ -115,22 +119,18 @@ def _transformers() -> Any:
         import transformers
     except ImportError as error:
         message = "load_live needs transformers, which is not installed"
-        raise DamiMergeError(message, hint="pip install 'dami-merge[live]'") from error
+        raise DamiMergeError(message, hint=install_hint("live")) from error
     return transformers
 
 
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Turn off transformers' progress bars, so that the library writes nothing to the caller's terminal."""
+def _quiet() -> AbstractContextManager[None]:
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
+    return without_progress_bars(
+        shown=logging.is_progress_bar_enabled(),
+        off=logging.disable_progress_bar,
+        on=logging.enable_progress_bar,
+    )
 
 
 def _loaded(side: Checkpoint, dtype: torch.dtype | str, device: torch.device) -> Any:

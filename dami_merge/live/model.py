@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.lambdas import parse_lambda
-from dami_merge.tensors.dtypes import FLOAT_DTYPES
+from dami_merge.live.matching import form_problems, memory_order, name_problems, storage_of, tied
 from dami_merge.tensors.interpolate import Interpolate
 from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
 from dami_merge.tensors.threads import cpu_workers
@@ -25,8 +25,6 @@ SLICE_ELEMENTS = 1 << 24
 
 _USES = 16
 """Guess of how often λ is set, to decide whether starting a compiler is worthwhile."""
-
-_FLOATS = frozenset(FLOAT_DTYPES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +109,12 @@ class LiveModel:
         there (with `offload`, to the host).
         """
         groups = tied(parameters)
-        problems = _name_problems(groups, instruct, thinking)
+        problems = name_problems(groups, instruct, thinking)
         for names in groups:
-            problems += _form_problems(names, parameters, instruct, thinking)
+            problems += form_problems(names, parameters, instruct, thinking)
         if problems:
             raise InputRefused(problems)
-        taken = {_storage(tensor) for tensor in parameters.values()}
+        taken = {storage_of(tensor) for tensor in parameters.values()}
         self._weights = [
             _weight(names, parameters, (instruct, thinking), taken, offload=offload) for names in groups
         ]
@@ -199,100 +197,6 @@ def _together(
     return at_once, singly
 
 
-def tied(parameters: Mapping[str, Tensor]) -> list[list[str]]:
-    """Group the names of tensors that share the same memory and layout."""
-    groups: dict[object, list[str]] = {}
-    for name, tensor in parameters.items():
-        groups.setdefault(_place(tensor) if tensor.numel() else name, []).append(name)
-    return list(groups.values())
-
-
-def _place(tensor: Tensor) -> tuple[object, ...]:
-    start = id(tensor) if tensor.is_meta else tensor.data_ptr()
-    return tensor.device, start, tensor.dtype, tensor.shape, tensor.stride()
-
-
-def _storage(tensor: Tensor) -> tuple[torch.device, int]:
-    return tensor.device, tensor.untyped_storage().data_ptr()
-
-
-def _name_problems(
-    groups: list[list[str]], instruct: Mapping[str, Tensor], thinking: Mapping[str, Tensor]
-) -> list[Problem]:
-    known = {name for names in groups for name in names}
-    problems = []
-    for side, tensors, other in (("instruct", instruct, thinking), ("thinking", thinking, instruct)):
-        problems += [
-            Problem("key-set", f"{name!r} is in {side} but not in the model")
-            for name in sorted(tensors.keys() - known)
-        ]
-        problems += [
-            Problem("key-set", f"{' = '.join(map(repr, names))} is in the model but not in {side}")
-            for names in groups
-            if not any(name in tensors for name in names)
-        ]
-        problems += [
-            Problem("key-set", f"{name!r} is only in {side}")
-            for names in groups
-            if any(name in other for name in names)
-            for name in names
-            if name in tensors and name not in other
-        ]
-    return problems
-
-
-def _form_problems(
-    names: list[str],
-    parameters: Mapping[str, Tensor],
-    instruct: Mapping[str, Tensor],
-    thinking: Mapping[str, Tensor],
-) -> Iterator[Problem]:
-    """Check shapes, dtypes and layouts of one storage's names, and that tied names have equal values."""
-    target = parameters[names[0]]
-    if target.is_meta or not _dense(target):
-        what = "has no data (meta device)" if target.is_meta else "has gaps or overlaps in memory"
-        yield Problem("layout", f"{names[0]!r} {what}", "load the whole model, with contiguous parameters")
-    for side, tensors in (("instruct", instruct), ("thinking", thinking)):
-        held = [(name, tensors[name]) for name in names if name in tensors]
-        for name, tensor in held:
-            if tensor.shape != target.shape:
-                shapes = f"{list(tensor.shape)} in {side} and {list(target.shape)} in the model"
-                yield Problem("shape", f"{name!r} is {shapes}")
-            elif not _compatible(tensor.dtype, target.dtype):
-                yield Problem(
-                    "dtype",
-                    f"{name!r} is {tensor.dtype} in {side} and {target.dtype} in the model",
-                    "only bfloat16, float16, float32 and float64 can be mixed; other dtypes must be equal",
-                )
-            elif tensor.is_meta:
-                yield Problem("layout", f"{name!r} has no data in {side} (meta device)", "load all weights")
-            elif not _same(tensor, held[0][1]):
-                yield Problem("tied", f"the model ties {held[0][0]!r} and {name!r}, which differ in {side}")
-
-
-def _same(tensor: Tensor, other: Tensor) -> bool:
-    if _place(tensor) == _place(other):
-        return True
-    return tensor.dtype == other.dtype and torch.equal(tensor, other.to(tensor.device))
-
-
-def _compatible(endpoint: torch.dtype, target: torch.dtype) -> bool:
-    if target.is_floating_point or target.is_complex:
-        return {endpoint, target} <= _FLOATS
-    return endpoint == target
-
-
-def _order(tensor: Tensor) -> list[int]:
-    """Return the dimensions in memory order, slowest first."""
-    dimensions = range(tensor.ndim)
-    return sorted(dimensions, key=tensor.stride, reverse=True) if tensor.numel() else list(dimensions)
-
-
-def _dense(tensor: Tensor) -> bool:
-    """Return whether the tensor fills a block of memory without gaps, in any order of its dimensions."""
-    return tensor.permute(_order(tensor)).is_contiguous()
-
-
 def _weight(
     names: list[str],
     parameters: Mapping[str, Tensor],
@@ -303,7 +207,7 @@ def _weight(
 ) -> _Weight:
     name = next(name for name in names if name in ends[0])
     target = parameters[name].detach()
-    order = _order(target)
+    order = memory_order(target)
     sides = [
         _resident(end[name].detach().permute(order).reshape(-1), target.device, taken, offload=offload)
         for end in ends
@@ -316,7 +220,7 @@ def _resident(flat: Tensor, device: torch.device, taken: Collection[object], *, 
     resident = flat.to("cpu" if offload else device)
     if offload and device.type == "cuda":
         return resident.pin_memory()
-    return resident.clone() if _storage(resident) in taken else resident
+    return resident.clone() if storage_of(resident) in taken else resident
 
 
 def _slices(tensor: Tensor) -> Iterator[slice]:

@@ -15,11 +15,11 @@ import msgspec
 
 from dami_merge._version import __version__
 from dami_merge.errors import DamiMergeError
+from dami_merge.optional import install_hint
 
 if TYPE_CHECKING:
     import altair as alt
 
-_INSTALL = "pip install 'dami-merge[report]'"
 _LESS_THAN = "\\u003c"
 
 
@@ -61,7 +61,7 @@ def plotting() -> Any:
         import vl_convert  # noqa: F401 - the same
     except ImportError as error:
         message = f"a page needs {error.name}, which is not installed"
-        raise DamiMergeError(message, hint=_INSTALL) from error
+        raise DamiMergeError(message, hint=install_hint("report")) from error
     return alt
 
 

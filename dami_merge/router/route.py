@@ -50,8 +50,11 @@ class Router:
     """Picks the nearest checkpoint of one grid. Immutable, so it can be shared between threads.
 
     Example:
-        >>> router = Router.from_grid("grid", estimator=lambda query: 0.37)  # doctest: +SKIP
-        >>> router.route("What is 2+2?").model  # doctest: +SKIP
+        >>> from dami_merge import Recipe, build_grid, plan_grid
+        >>> pair = {"instruct": "bundled:tiny/instruct", "thinking": "bundled:tiny/thinking"}
+        >>> built = build_grid(plan_grid(Recipe(**pair, name="tiny"), "grid"))
+        >>> router = Router.from_grid("grid", estimator=lambda query: 0.37)
+        >>> router.route("What is 2+2?").model
         'tiny-lambda-0.40'
     """
 

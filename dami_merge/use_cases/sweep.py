@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
 from dami_merge.evaluation.grading.grader import Grader
-from dami_merge.evaluation.grading.own_grader import grader_name, load_check
+from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
@@ -62,7 +62,7 @@ def sweep(
     sampling = recipe.settings(models.sampling)
     source = questions_of(models, recipe.questions)
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
-    check = load_check(recipe.grader) if recipe.grader else None
+    check = load_grader(recipe.grader) if recipe.grader else None
     backend: Backend
     if isinstance(engine, Server):
         backend = _on_server(models, engine)

@@ -21,6 +21,7 @@ from dami_merge.checkpoint.source import open_both, open_source
 from dami_merge.errors import BackendError, GridUnreadable, InputRefused, LambdaError, UsageError
 from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.evaluation.questions.question import Message, Question
+from dami_merge.optional import install_hint
 from dami_merge.sampling import SamplingSettings
 from tests.tiny import GREEDY, LAMBDAS, SAMPLED, at, questions, requests
 
@@ -162,8 +163,6 @@ def test_a_template_that_opens_the_thinking_block_is_told(tmp_path: Path) -> Non
     made: list[Generation] = [answer for _, answer in backend.generate(at(THINKING, requests(4)), GREEDY)]
     assert [answer.prefilled for answer in made] == [True] * 4
     assert all("</think>" in answer.text and "<think>" not in answer.text for answer in made)
-    assert backend.prefilled(THINKING, questions(1)[0])
-    assert not bundled().prefilled(THINKING, questions(1)[0])
     assert not any(answer.prefilled for _, answer in bundled().generate(at(THINKING, requests(4)), GREEDY))
 
 
@@ -174,8 +173,11 @@ def test_instruct_is_asked_in_its_own_template_and_every_other_lambda_in_thinkin
             path.write_text(path.read_text().replace("<|assistant|>{% endif", "<|assistant|><think>{% endif"))
 
     backend = edited_pair(tmp_path, open_block)
-    found = [backend.prefilled(lam, questions(1)[0]) for lam in (Fraction(0), Fraction(1, 4096), THINKING)]
-    assert found == [False, True, True]
+    wanted = [
+        request for lam in (Fraction(0), Fraction(1, 4096), THINKING) for request in at(lam, requests(1))
+    ]
+    found = {request.lam: answer.prefilled for request, answer in backend.generate(wanted, GREEDY)}
+    assert found == {Fraction(0): False, Fraction(1, 4096): True, THINKING: True}
 
 
 def test_answers_come_batch_by_batch_the_longest_prompts_first() -> None:
@@ -316,4 +318,4 @@ def test_without_transformers_the_extra_is_named(tiny_grid: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BackendError, match="needs transformers") as refused:
         list(HfBackend.from_grid(tiny_grid, device="cpu").generate(at(THINKING, requests(1)), GREEDY))
-    assert refused.value.hint == "pip install 'dami-merge[sweep]'"
+    assert refused.value.hint == install_hint("sweep")

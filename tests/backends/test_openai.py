@@ -17,6 +17,7 @@ from dami_merge.backends.openai import OpenAIBackend
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request
+from dami_merge.optional import install_hint
 from dami_merge.router.endpoint import Endpoints
 from dami_merge.sampling import SamplingSettings
 from tests.openai_server import Body, ChatServer, Fault, running_server
@@ -338,7 +339,7 @@ def test_without_the_client_the_extra_is_named(server: ChatServer, monkeypatch: 
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(BackendError, match="needs the openai package") as refused:
         ask(server)
-    assert refused.value.hint == "pip install 'dami-merge[sweep]'"
+    assert refused.value.hint == install_hint("sweep")
 
 
 def test_the_description_is_that_of_the_endpoints(server: ChatServer) -> None:

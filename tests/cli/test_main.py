@@ -39,10 +39,31 @@ def test_a_stream_that_cannot_say_lambda_is_no_reason_to_stop() -> None:
 def test_the_public_names_are_these() -> None:
     assert dami_merge.__all__ == sorted(dami_merge.__all__)
     assert set(dami_merge.__all__) == {
-        "BackendError", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError", "GridUnreadable",
-        "HubError", "InputRefused", "LambdaError", "OutputRefused", "Problem", "RecipeError", "Route",
-        "Router", "UsageError", "__version__", "build_grid", "check_lmc",
+        "BackendError", "Check", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError",
+        "GridUnreadable", "HubError", "InProcess", "InputRefused", "LambdaError", "OutputRefused", "Problem",
+        "Recipe", "RecipeError", "Rollouts", "Route", "Router", "Sampling", "Server", "SweepRecipe",
+        "SweepReport", "SweptGrid", "SweptPair", "UsageError", "__version__", "build_grid", "check_lmc",
+        "plan_grid", "read_rollouts", "report_sweep", "sweep", "verify",
     }  # fmt: skip
+
+
+def test_every_public_name_is_there_is_listed_and_has_one_home() -> None:
+    assert set(dami_merge.__all__) <= set(dir(dami_merge))
+    for name in dami_merge.__all__:
+        value = getattr(dami_merge, name)
+        assert getattr(dami_merge, name) is value
+        if name != "__version__":
+            assert value.__module__.startswith("dami_merge.")
+            assert value.__doc__
+
+
+def test_importing_the_package_and_listing_it_imports_neither_torch_nor_numpy() -> None:
+    program = (
+        "import sys, dami_merge as d; dir(d); from dami_merge import Router;"
+        "print(sorted({'torch', 'numpy', 'transformers', 'click'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_library_user_gets_the_same_report_as_a_value_and_torch_only_then() -> None:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.source import open_source
+from dami_merge.connectivity import encoding
 from dami_merge.connectivity import path as module
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk
 from dami_merge.connectivity.texts import Text, read_texts
@@ -96,7 +97,7 @@ def test_padding_and_batches_change_nothing(tokenizer: Any, monkeypatch: pytest.
     monkeypatch.setattr(module, "SAMPLED_TOKENS", 20)
     found = []
     for limit in (4096, 40, 1):
-        monkeypatch.setattr(module, "_BATCH_TOKENS", limit)
+        monkeypatch.setattr(encoding, "_BATCH_TOKENS", limit)
         found.append(walk(model, live, tokenizer, texts, even_grid(2)))
     for other in found[1:]:
         assert other.tokens == found[0].tokens

@@ -254,7 +254,7 @@ def test_the_number_of_workers_does_not_change_a_byte(workers: int, tmp_path: Pa
     for place in places:
         place.mkdir()
     with Materializer(plan, torch.device("cpu"), workers=workers) as materializer:
-        materializer.make(plan.shards[0], places, lambda _: None)
+        materializer.start(plan.shards[0], places, lambda _: None, lambda _: None).result()
     for lam, place in zip(THREE, places, strict=True):
         assert_interpolated(place, several_blocks(0), several_blocks(1), lam)
 

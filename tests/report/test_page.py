@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from dami_merge.errors import DamiMergeError
+from dami_merge.optional import install_hint
 from dami_merge.report.page import figure, plotting, png, render, svg
 
 
@@ -17,7 +18,7 @@ def test_a_missing_extra_is_named_with_the_way_to_get_it(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(DamiMergeError, match=f"a page needs {missing}, which is not installed") as caught:
         plotting()
-    assert caught.value.hint == "pip install 'dami-merge[report]'"
+    assert caught.value.hint == install_hint("report")
 
 
 def test_the_policy_of_a_page_allows_no_address_at_all() -> None:

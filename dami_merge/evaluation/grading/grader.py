@@ -13,7 +13,7 @@ from dami_merge.evaluation.grading.math_judge import LIMIT_S, MathJudge
 from dami_merge.evaluation.grading.spelling import spelled
 from dami_merge.evaluation.questions.question import Question
 
-Check = Callable[[Question, str], bool]
+GradeFunction = Callable[[Question, str], bool]
 """A user's grader, called with the question and the text after the thinking block."""
 
 _STATED = re.compile(r"(?:\b[Aa]nswer\b[*_]*(?:\s+is\b)?[ *_]*[:=]?|####)[ *_]*(?P<rest>\S.*)\Z")
@@ -57,11 +57,11 @@ class Grader:
     If the last box is not closed, the text was truncated and has no answer. Empty boxes are ignored.
     """
 
-    def __init__(self, check: Check | None = None, *, limit_s: int = LIMIT_S) -> None:
+    def __init__(self, check: GradeFunction | None = None, *, limit_s: int = LIMIT_S) -> None:
         """Create a grader. math-verify starts with the first answer that needs it.
 
         Args:
-            check: Replaces all of the rules above; see `own_grader.load_check`.
+            check: Replaces all of the rules above; see `own_grader.load_grader`.
             limit_s: Seconds for parsing one expression and for one comparison; beyond that, an answer is
                 wrong.
         """
@@ -105,16 +105,6 @@ class Grader:
             return Grade(written, correct=True)
         verdict = self._judge.judge(right, found, boxed=alone is not None)
         return Grade(alone or verdict.answer, correct=verdict.correct)
-
-
-def grade(question: Question, answer_text: str) -> Grade:
-    """Grade one answer. For many answers, use a `Grader`, which starts math-verify only once.
-
-    Raises:
-        DamiMergeError: math-verify is needed but not installed.
-    """
-    with Grader() as grader:
-        return grader.grade(question, answer_text)
 
 
 def _stated(text: str) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
+from dami_merge.optional import install_hint
 
 LIMIT_S = 5
 """Seconds for parsing one text, and for one comparison; math-verify's own default."""
@@ -122,7 +123,7 @@ class MathJudge:
 def _started() -> "subprocess.Popen[bytes]":
     if importlib.util.find_spec("math_verify") is None:
         message = "grading mathematics needs math-verify, which is not installed"
-        raise DamiMergeError(message, hint="pip install 'dami-merge[sweep]'")
+        raise DamiMergeError(message, hint=install_hint("sweep"))
     process = subprocess.Popen(  # noqa: S603 - our own module, run by this interpreter
         # Isolated mode: a file in the working directory must not shadow a module that math-verify imports.
         [sys.executable, "-I", "-c", _COMMAND, json.dumps(sys.path)],

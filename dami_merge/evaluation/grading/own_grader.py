@@ -7,14 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 from dami_merge.errors import DamiMergeError, UsageError
-from dami_merge.evaluation.grading.grader import Check
+from dami_merge.evaluation.grading.grader import GradeFunction
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.files import digest_bytes
 
 _FORM = "pass module:function or file.py:function, called as function(question, answer_text) -> bool"
 
 
-def load_check(spec: str) -> Check:
+def load_grader(spec: str) -> GradeFunction:
     """Import a user's grader.
 
     It may be called from several threads at once.

@@ -6,6 +6,7 @@ from typing import Any
 
 from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
 from dami_merge.evaluation.questions.records import Record
+from dami_merge.optional import install_hint
 
 DEFAULT_SEED = 0
 
@@ -58,5 +59,5 @@ def _reasoning_gym() -> Any:
         import reasoning_gym
     except ImportError as error:
         message = "generated questions need reasoning-gym, which is not installed"
-        raise DamiMergeError(message, hint="pip install 'dami-merge[datasets]'") from error
+        raise DamiMergeError(message, hint=install_hint("datasets")) from error
     return reasoning_gym

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dami_merge.errors import DamiMergeError, HubError, InputRefused, Problem, UsageError
 from dami_merge.evaluation.questions.records import Record
+from dami_merge.optional import install_hint, without_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,7 +38,7 @@ def hub_records(spec: str) -> list[Record]:
         hint = "use hf:org/name, hf:org/name:config:split or hf:org/name::split, optionally with @revision"
         raise UsageError(f"hf:{spec} is not a valid dataset name", hint=hint)
     library = _datasets()
-    with _clear_errors(library, spec), _no_progress_bars(library):
+    with _clear_errors(library, spec), _quiet(library):
         loaded = library.load_dataset(
             match["name"], name=match["config"] or None, split=match["split"], revision=match["revision"]
         )
@@ -61,20 +62,16 @@ def _datasets() -> Any:
         import datasets
     except ImportError as error:
         message = "questions from the Hub need datasets, which is not installed"
-        raise DamiMergeError(message, hint="pip install 'dami-merge[datasets]'") from error
+        raise DamiMergeError(message, hint=install_hint("datasets")) from error
     return datasets
 
 
-@contextmanager
-def _no_progress_bars(library: Any) -> Iterator[None]:
-    """Hide progress bars: a library should not draw on its caller's terminal."""
-    shown = not library.are_progress_bars_disabled()
-    library.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            library.enable_progress_bars()
+def _quiet(library: Any) -> AbstractContextManager[None]:
+    return without_progress_bars(
+        shown=not library.are_progress_bars_disabled(),
+        off=library.disable_progress_bars,
+        on=library.enable_progress_bars,
+    )
 
 
 @contextmanager

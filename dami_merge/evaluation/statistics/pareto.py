@@ -103,18 +103,6 @@ def hull(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(corners)
 
 
-def best_under(points: Sequence[Point], budget: float) -> Point | None:
-    """Return the most accurate point whose mean tokens are within a budget; None if no point fits.
-
-    Ties go to fewer tokens, then to the smaller λ.
-
-    Raises:
-        InputRefused: There are no points, or two points have the same λ.
-    """
-    fitting = [point for point in frontier(points) if point.tokens <= budget]
-    return fitting[-1] if fitting else None
-
-
 def _dominators(accuracy: Floats, tokens: Floats, place: int) -> NDArray[np.bool_]:
     """Return whether each λ dominates λ number `place` in each resample, shape [B, Λ]; λ ascend."""
     own_accuracy, own_tokens = accuracy[:, place, None], tokens[:, place, None]

@@ -97,10 +97,6 @@ class Materializer:
         buffers = [view for slot in self._slots for view in (slot.instruct, slot.thinking, slot.out)]
         return OnAccelerator(self._kernel().interpolate, self._device, buffers, slots=SLOTS)
 
-    def make(self, shard: ShardJob, folders: Sequence[Path], advance: OnBytes) -> Receipt:
-        """Write one shard of every λ, durable and digested; see `start`."""
-        return self.start(shard, folders, advance, lambda _: None).result()
-
     def start(
         self, shard: ShardJob, folders: Sequence[Path], advance: OnBytes, keep: Callable[[Receipt], None]
     ) -> Future[Receipt]:

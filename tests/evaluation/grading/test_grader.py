@@ -11,10 +11,11 @@ import pytest
 from dami_merge.bundled import bundled_questions
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation.grading import math_judge
-from dami_merge.evaluation.grading.grader import Grade, Grader, grade
+from dami_merge.evaluation.grading.grader import Grade, Grader
 from dami_merge.evaluation.grading.math_judge import Judgement, MathJudge
 from dami_merge.evaluation.grading.thinking import split_thinking
 from dami_merge.evaluation.questions.question import AnswerKind, Message, Question
+from dami_merge.optional import install_hint
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +209,12 @@ def test_the_grade_says_what_was_graded(grader: Grader, text: str, answer: str |
     assert grader.grade(asked("99", "math"), text).answer == answer
 
 
-def test_the_bundled_pairs_answers_are_graded_after_their_thinking() -> None:
+def test_the_bundled_pairs_answers_are_graded_after_their_thinking(grader: Grader) -> None:
     text = "<think>7a-34b*32c-20</think>0"
     answer = split_thinking(text).answer
     assert answer == "0"
     for kind in ("exact", "math"):
-        assert grade(asked("0", kind), answer) == Grade("0", True)
+        assert grader.grade(asked("0", kind), answer) == Grade("0", True)
     assert bundled_questions().is_file()
 
 
@@ -286,10 +287,11 @@ def test_a_process_that_does_not_start_is_an_error_and_not_a_wrong_answer(
 
 def test_without_math_verify_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(DamiMergeError, match="math-verify, which is not installed") as caught:
-        grade(asked("1", "math"), r"\boxed{2}")
-    assert "dami-merge[sweep]" in caught.value.hint
-    assert grade(asked("A", "choice"), "(A)").correct
+    with Grader() as fresh:
+        with pytest.raises(DamiMergeError, match="math-verify, which is not installed") as caught:
+            fresh.grade(asked("1", "math"), r"\boxed{2}")
+        assert caught.value.hint == install_hint("sweep")
+        assert fresh.grade(asked("A", "choice"), "(A)").correct
 
 
 def test_an_interrupt_ends_the_process_so_that_no_answer_is_read_for_another(
@@ -310,10 +312,10 @@ def test_an_interrupt_ends_the_process_so_that_no_answer_is_read_for_another(
 
 def test_grading_never_imports_torch_nor_sympy() -> None:
     program = (
-        "import sys; from dami_merge.evaluation.grading.grader import grade;"
+        "import sys; from dami_merge.evaluation.grading.grader import Grader;"
         "from dami_merge.evaluation.questions.question import Message, Question;"
         "q = Question('1', (Message('user', '?'),), '0.5');"
-        r"assert grade(q, r'\boxed{\frac12}').correct;"
+        r"assert Grader().grade(q, r'\boxed{\frac12}').correct;"
         "assert not {'torch', 'sympy', 'math_verify'} & sys.modules.keys(), 'imported'; import math_verify;"
         "assert 'torch' not in sys.modules"
     )

@@ -6,7 +6,7 @@ import pytest
 
 from dami_merge.errors import DamiMergeError, UsageError
 from dami_merge.evaluation.grading.grader import Grade, Grader
-from dami_merge.evaluation.grading.own_grader import grader_name, load_check
+from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
 from dami_merge.evaluation.questions.question import Message, Question
 
 QUESTION = Question("q7", (Message("user", "?"),), "18")
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_function_of_a_file_grades_in_place_of_the_kinds(file: Path) -> None:
-    with Grader(load_check(f"{file}:right")) as grader:
+    with Grader(load_grader(f"{file}:right")) as grader:
         assert grader.grade(QUESTION, " eighteen, 18 \n") == Grade("eighteen, 18", True)
         assert grader.grade(QUESTION, r"\boxed{17}") == Grade(r"\boxed{17}", False)
         assert grader.grade(QUESTION, " ") == Grade(None, False)
@@ -47,17 +47,17 @@ def test_a_function_of_a_file_grades_in_place_of_the_kinds(file: Path) -> None:
 
 def test_a_function_of_a_module_grades(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(file.parent))
-    assert load_check("mine:right")(QUESTION, "18")
+    assert load_grader("mine:right")(QUESTION, "18")
 
 
 def test_what_it_raises_or_gives_that_is_no_bool_names_grader_and_question(file: Path) -> None:
     with pytest.raises(
         DamiMergeError, match=r"mine\.py:raises, question 'q7': ValueError: no digits"
     ) as caught:
-        load_check(f"{file}:raises")(QUESTION, "18")
+        load_grader(f"{file}:raises")(QUESTION, "18")
     assert isinstance(caught.value.__cause__, ValueError)
     with pytest.raises(DamiMergeError, match=r"mine\.py:vague, question 'q7': returned 1"):
-        load_check(f"{file}:vague")(QUESTION, "18")
+        load_grader(f"{file}:vague")(QUESTION, "18")
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ def test_what_it_raises_or_gives_that_is_no_bool_names_grader_and_question(file:
 )
 def test_what_cannot_be_called_is_refused_before_anything_runs(file: Path, name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        load_check(f"{file}:{name}")
+        load_grader(f"{file}:{name}")
     assert "file.py:function" in caught.value.hint
 
 
 def test_a_module_or_file_that_is_missing_or_fails_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no_such_module_here:f: ModuleNotFoundError"):
-        load_check("no_such_module_here:f")
+        load_grader("no_such_module_here:f")
     with pytest.raises(UsageError, match="FileNotFoundError"):
-        load_check(f"{tmp_path / 'none.py'}:f")
+        load_grader(f"{tmp_path / 'none.py'}:f")
     (tmp_path / "broken.py").write_text("1 / 0", encoding="utf-8")
     with pytest.raises(UsageError, match="ZeroDivisionError: division by zero"):
-        load_check(f"{tmp_path / 'broken.py'}:f")
+        load_grader(f"{tmp_path / 'broken.py'}:f")
     with pytest.raises(UsageError, match="'f' does not name a grader"):
-        load_check("f")
+        load_grader("f")
 
 
 def test_an_edited_file_is_another_grader_and_a_module_goes_by_its_name(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dami_merge.errors import DamiMergeError, HubError, InputRefused, UsageError
 from dami_merge.evaluation.questions.importers import read_questions
+from dami_merge.optional import install_hint
 from tests.hub_server import running_hub
 
 
@@ -147,7 +148,7 @@ def test_without_the_extra_it_is_named(spec: str, package: str, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DamiMergeError, match=package.replace("_", "-")) as caught:
         read_questions(spec)
-    assert "dami-merge[datasets]" in caught.value.hint
+    assert caught.value.hint == install_hint("datasets")
 
 
 def test_importing_questions_never_imports_torch(library: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.statistics.bootstrap import resample
-from dami_merge.evaluation.statistics.pareto import best_under, frontier, hull, pareto
+from dami_merge.evaluation.statistics.pareto import frontier, hull, pareto
 from dami_merge.evaluation.statistics.point import Point
 from dami_merge.evaluation.statistics.table import tabulate
 from tests.evaluation.simulated import QUICK, binomial_range, rollout
@@ -64,14 +64,6 @@ def test_a_corner_of_the_hull_is_above_every_mixture_of_two_others(points: list[
             expected.append(point)
     assert list(corners) == expected
     assert (corners[0], corners[-1]) == (free[0], free[-1])
-
-
-@QUICK
-@given(CLOUDS, st.integers(-1, 9))
-def test_the_best_under_a_budget_is_the_best_of_those_that_fit(points: list[Point], budget: int) -> None:
-    fitting = [point for point in points if point.tokens <= budget]
-    best = max(fitting, key=lambda each: (each.accuracy, -each.tokens, -each.lam)) if fitting else None
-    assert best_under(points, budget) == best
 
 
 @QUICK
@@ -157,4 +149,4 @@ def test_no_points_and_two_of_one_lambda_are_refused() -> None:
     with pytest.raises(InputRefused, match="there are no points"):
         pareto([])
     with pytest.raises(InputRefused, match=r"duplicate point at λ = 0\.50"):
-        best_under([Point(Fraction(1, 2), 0, 1), Point(Fraction(1, 2), 1, 1)], 5)
+        pareto([Point(Fraction(1, 2), 0, 1), Point(Fraction(1, 2), 1, 1)])

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 
 from dami_merge.evaluation.statistics.monotone import Metric, violations
-from dami_merge.evaluation.statistics.pareto import best_under, pareto
+from dami_merge.evaluation.statistics.pareto import pareto
 from dami_merge.evaluation.statistics.point import Point
 from dami_merge.evaluation.statistics.serving_grid import serving_grid
 from dami_merge.evaluation.statistics.stages import stages
@@ -97,9 +97,7 @@ def test_gpqa_is_saturated_from_six_tenths() -> None:
     assert falls(GPQA, "tokens") == [lambdas("0.6", "0.8")]
 
 
-def test_a_budget_names_its_lambda_and_one_too_small_names_none() -> None:
-    assert best_under(AIME, 15097) == AIME[4]
-    assert best_under(AIME, 11188) is None
+def test_the_hull_and_the_lambdas_worth_serving_are_those_of_the_table() -> None:
     assert pareto(AIME).hull == lambdas("0.5", "0.6", "0.8")
     assert serving_grid(AIME).lambdas == lambdas("0.5", "0.6", "0.8")
     assert serving_grid(IFEVAL).lambdas == lambdas("0", "0.6")

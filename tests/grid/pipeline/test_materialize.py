@@ -3,7 +3,7 @@
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dami_merge.errors import DiskFull, InputRefused
+from dami_merge.grid.output import Receipt
 from dami_merge.grid.pipeline.arithmetic import OnAccelerator
 from dami_merge.grid.pipeline.materialize import Materializer
-from dami_merge.grid.plan import SLOTS, GridPlan
+from dami_merge.grid.plan import SLOTS, GridPlan, ShardJob
 from dami_merge.lambdas import folder_name
 from dami_merge.tensors.kernels import TORCH, Kernel
 from tests.checkpoints import near, write_checkpoint
@@ -119,7 +120,7 @@ def test_a_receipt_states_size_digest_and_time_of_every_file(
     plan = prepared(tmp_path, instruct, thinking)
     advanced: list[int] = []
     with Materializer(plan, torch.device(device), workers=2) as materializer:
-        receipts = [materializer.make(shard, places, advanced.append) for shard in plan.shards]
+        receipts = [made(materializer, shard, places, advanced.append) for shard in plan.shards]
     for shard, receipt in zip(plan.shards, receipts, strict=True):
         assert receipt.shard == shard.name
         assert list(receipt.files) == [folder_name(lam) for lam in THREE]
@@ -142,7 +143,7 @@ def test_source_digests_do_not_depend_on_the_blocks(tmp_path: Path, places: list
     found = []
     for each in (plan, other):
         with Materializer(each, CPU, workers=1) as materializer:
-            receipt = materializer.make(each.shards[0], places, lambda _: None)
+            receipt = made(materializer, each.shards[0], places, lambda _: None)
         found.append((receipt.instruct, receipt.thinking))
     assert found[0] == found[1]
     assert found[0][0] != found[0][1]
@@ -158,7 +159,7 @@ def on_an_accelerator(plan: GridPlan, places: list[Path], device: str, kernel: K
 
     with Driven(plan, torch.device(device), workers=1) as materializer:
         for shard in plan.shards:
-            materializer.make(shard, places, lambda _: None)
+            made(materializer, shard, places, lambda _: None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is made for Linux")
@@ -223,9 +224,9 @@ def test_a_full_disk_of_one_lambda_reaches_the_caller_and_leaves_nothing_open(
     plan = replace(plan, endpoints="write")
     (places[victim] / plan.shards[1].name).symlink_to("/dev/full")
     with Materializer(plan, CPU, workers=2) as materializer:
-        materializer.make(plan.shards[0], places, lambda _: None)
+        made(materializer, plan.shards[0], places, lambda _: None)
         with pytest.raises(DiskFull, match="is full"):
-            materializer.make(plan.shards[1], places, lambda _: None)
+            made(materializer, plan.shards[1], places, lambda _: None)
 
 
 def test_an_error_of_the_caller_reaches_the_caller_and_leaves_nothing_open(
@@ -239,8 +240,8 @@ def test_an_error_of_the_caller_reaches_the_caller_and_leaves_nothing_open(
     with Materializer(plan, CPU, workers=2) as materializer:
         for shard in plan.shards:
             with pytest.raises(KeyboardInterrupt):
-                materializer.make(shard, places, interrupt)
-        receipt = materializer.make(plan.shards[0], places, lambda _: None)
+                made(materializer, shard, places, interrupt)
+        receipt = made(materializer, plan.shards[0], places, lambda _: None)
     content = (places[1] / plan.shards[0].name).read_bytes()
     assert receipt.files["lambda-0.30"].digest == f"blake3:{blake3(content).hexdigest()}"
 
@@ -264,10 +265,17 @@ def spoiled(tensors: dict[str, Tensor], name: str, element: int, value: float) -
     return changed
 
 
+def made(
+    materializer: Materializer, shard: ShardJob, folders: list[Path], advance: Callable[[int], None]
+) -> Receipt:
+    """Start a shard, and wait until it is durable."""
+    return materializer.start(shard, folders, advance, lambda _: None).result()
+
+
 def make_all(plan: GridPlan, places: list[Path], workers: int) -> None:
     with Materializer(plan, CPU, workers=workers) as materializer:
         for shard in plan.shards:
-            materializer.make(shard, places, lambda _: None)
+            made(materializer, shard, places, lambda _: None)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

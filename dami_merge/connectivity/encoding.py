@@ -1,0 +1,60 @@
+"""Texts as token ids, and as padded batches of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dami_merge.connectivity.texts import Text
+from dami_merge.errors import InputRefused, Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH_TOKENS = 1024
+
+
+def encode_text(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: int) -> tuple[list[int], int]:
+    """Token ids, and the first that is scored; a text's very first token follows nothing and is not."""
+    if not text.prompt:
+        ids: list[int] = tokenizer(text.scored)["input_ids"]
+        return ids[:max_tokens], min(1, len(ids))
+    if tokenizer.chat_template is None:
+        raise InputRefused(
+            [
+                Problem(
+                    "path", "a text has a prompt, and the tokenizer has no chat template", 'use {"text": …}'
+                )
+            ]
+        )
+    turn = [{"role": "user", "content": text.prompt}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    prompt: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    answer: list[int] = tokenizer(text.scored, add_special_tokens=False)["input_ids"] if text.scored else []
+    whole = (prompt + answer)[:max_tokens]
+    return whole, min(len(prompt) if answer else 1, len(whole))
+
+
+def batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:
+    """In their order, so that the same positions are sampled at every λ."""
+    batch: list[tuple[list[int], int]] = []
+    for each in encoded:
+        longest = max(len(ids) for ids, _ in [*batch, each])
+        if batch and longest * (len(batch) + 1) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(each)
+    yield batch
+
+
+def padded(batch: Sequence[tuple[list[int], int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, attention mask, and which tokens are scored, each of shape [texts, longest], padded at the end."""
+    longest = max(len(ids) for ids, _ in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    mask, scored = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, (tokens, first) in enumerate(batch):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+        scored[row, first : len(tokens)] = 1
+    return ids.to(device), mask.to(device), scored.to(device)

@@ -1,0 +1,42 @@
+"""Optional packages: what to install for an extra, and keeping libraries off the caller's terminal."""
+
+import importlib.metadata
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_PACKAGE = "dami-merge"
+
+
+def install_hint(extra: str) -> str:
+    """The command that installs what an extra needs; true for a clone and for a release alike.
+
+    Args:
+        extra: Name of an extra in pyproject.toml.
+    """
+    try:
+        requirements = importlib.metadata.requires(_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []
+    parts = (line.partition(";") for line in requirements)
+    needs = [name.strip() for name, _, marker in parts if f"extra == '{extra}'" in marker.replace('"', "'")]
+    return f"pip install {shlex.join(needs)}" if needs else f"install {_PACKAGE} with the extra {extra!r}"
+
+
+@contextmanager
+def without_progress_bars(
+    *, shown: bool, off: Callable[[], object], on: Callable[[], object]
+) -> Iterator[None]:
+    """Turn the progress bars of a library off for a while: a library does not draw on its caller's terminal.
+
+    Args:
+        shown: Whether they are on now.
+        off: Turns them off.
+        on: Turns them on again, if they were on.
+    """
+    off()
+    try:
+        yield
+    finally:
+        if shown:
+            on()
