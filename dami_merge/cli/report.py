@@ -1,4 +1,4 @@
-"""`dami-merge report`: a sweep as a page, and as figures for a paper."""
+"""`dami-merge report`: a sweep as an HTML page and as figures for a paper."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from dami_merge.report.page import Figure
 
 GRID_BACKENDS = ("hf", "openai")
-"""Those that describe the weights of a grid as grid.json does."""
+"""Backends that describe their weights by the digest of grid.json."""
 
 
-@click.command(short_help="Make a page of a sweep.")
+@click.command(short_help="Turn a sweep into an HTML page.")
 @click.argument("grid", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--rollouts",
     type=click.Path(path_type=Path),
     default=Path("rollouts.jsonl"),
     show_default=True,
-    help="Of `dami-merge sweep`.",
+    help="Rollouts file written by `dami-merge sweep`.",
 )
 @click.option(
     "-o",
@@ -31,25 +31,25 @@ GRID_BACKENDS = ("hf", "openai")
     type=click.Path(path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="The page.",
+    help="HTML page to write.",
 )
 @click.option(
     "--figures",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also write every figure there, as SVG and as PNG.",
+    help="Also write every figure to this folder, as SVG and PNG.",
 )
-@click.option("--lambdas", metavar="LIST", help="Only these λ.  [default: all in the file]")
+@click.option("--lambdas", metavar="LIST", help="Report only these λ.  [default: all in the file]")
 @click.option(
     "--loss",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Of accuracy, that the λ worth serving may cost.",
+    help="Accuracy that you accept to lose by serving fewer λ; 0.01 is one percentage point.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @json_option
-def report_command(  # noqa: PLR0913 - click hands over one argument per option
+def report_command(  # noqa: PLR0913 - click passes one argument per option
     *,
     grid: Path | None,
     rollouts: Path,
@@ -60,9 +60,10 @@ def report_command(  # noqa: PLR0913 - click hands over one argument per option
     seed: int,
     as_json: bool,
 ) -> None:
-    """Draw what a sweep found as one self-contained page: it opens anywhere and loads nothing.
+    """Turn a sweep into one self-contained HTML page that opens anywhere and loads nothing.
 
-    GRID adds the digests of the grid that was swept. A sweep that is not finished is drawn as far as it is.
+    GRID is the folder of the grid that was swept; it adds the names of the models and a digest of the tensors
+    to the page. The page of an unfinished sweep shows the answers so far. Needs the extra `report`.
     """
     from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
     from dami_merge.evaluation.statistics.summary import summarise, sweep_value
@@ -74,7 +75,7 @@ def report_command(  # noqa: PLR0913 - click hands over one argument per option
 
     refuse_unwritable(output)
     if output.resolve() in {rollouts.resolve(), sidecar_path(rollouts).resolve()}:
-        raise UsageError(f"{output} holds the rollouts", hint="name another file with -o")
+        raise UsageError(f"{output} would overwrite the rollouts", hint="give another file with -o")
     plotting()
     if figures is not None:
         _make_folder(figures)
@@ -94,9 +95,9 @@ def report_command(  # noqa: PLR0913 - click hands over one argument per option
 
 
 def _origin(folder: Path, backend: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """A title, and what a grid says of its parents; a grid that was not swept is refused.
+    """Return a title and the origin of a grid; refuse a grid that was not swept.
 
-    A live pair has no grid.json to compare with.
+    The rollouts of a live pair cannot be compared with a grid.json, so any grid is accepted for them.
     """
     from dami_merge.grid.manifest import read_grid, weights_digest
 
@@ -104,7 +105,8 @@ def _origin(folder: Path, backend: Mapping[str, str]) -> tuple[str, dict[str, st
     swept = backend.get("weights") if backend.get("backend") in GRID_BACKENDS else None
     if swept is not None and swept != weights_digest(grid):
         raise UsageError(
-            f"the rollouts are of other weights than those of {folder}", hint="name the grid that was swept"
+            f"the rollouts come from other weights than those of {folder}",
+            hint="give the grid that was swept",
         )
     sides = (("instruct", grid.instruct), ("thinking", grid.thinking))
     origin = {name: f"{side.id}@{side.revision}" if side.revision else side.id for name, side in sides}
@@ -116,8 +118,8 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        hint = "name a folder; it is made if it is not there"
-        raise UsageError(f"{folder} cannot be a folder: {error.strerror}", hint=hint) from error
+        hint = "give a folder; a missing folder is created"
+        raise UsageError(f"cannot create the folder {folder}: {error.strerror}", hint=hint) from error
 
 
 def _write_figures(folder: Path, drawn: "tuple[Figure, ...]") -> None:
