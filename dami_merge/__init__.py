@@ -1,6 +1,6 @@
 """dami-merge: a λ-grid of checkpoints between an Instruct and a Thinking model, and a router over it.
 
-Importing this package imports no torch; the first use of `build_grid` or `check_lmc` does.
+Importing this package does not import torch; the first use of `build_grid` or `check_lmc` does.
 """
 
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ _WITH_TORCH = {"build_grid": "dami_merge.grid.build", "check_lmc": "dami_merge.c
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first asked for."""
+    """Import functions that need torch on first use."""
     if name not in _WITH_TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
