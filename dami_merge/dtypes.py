@@ -1,6 +1,6 @@
 """Every dtype that a safetensors header can name: its size, and its name in torch, numpy and config.json.
 
-The one table that all rooms read. Imports neither torch nor numpy; `tensors.dtypes` has the torch objects.
+The only such table in the package. Imports neither torch nor numpy; `tensors.dtypes` has the torch objects.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ FloatName = Literal["bfloat16", "float16", "float32", "float64"]
 """A float dtype that can be interpolated and written, as config.json, torch and the command line spell it."""
 
 Kind = Literal["float", "integer", "other"]
-"""`float` is interpolated, `integer` (bool included) must be equal and is copied, `other` is refused."""
+"""`float` is interpolated, `integer` (including bool) must be equal and is copied, `other` is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Dtype:
         kind: What a merge does with it.
         size_bytes: Bytes of one element.
         torch: Name of the torch dtype, which config.json uses too: `bfloat16`.
-        numpy: Name of the numpy dtype; empty where numpy has none.
+        numpy: Name of the numpy dtype; empty if numpy has none.
     """
 
     header: str
@@ -65,4 +65,4 @@ INTEGERS = frozenset(row.header for row in _TABLE if row.kind == "integer")
 FLOAT_NAMES: tuple[FloatName, ...] = get_args(FloatName)
 
 HEADER_NAMES: Mapping[str, str] = {row.torch: row.header for row in _TABLE}
-"""From `bfloat16` to `BF16`."""
+"""Maps the torch name to the header name, such as `bfloat16` to `BF16`."""

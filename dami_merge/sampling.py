@@ -1,8 +1,8 @@
 """How answers are sampled: the one place where a sampling parameter is declared.
 
-`Sampling` is what a file or a command says, each parameter optional. `SamplingSettings` is what a run uses,
-each parameter given. Recipes, grid.json, sweep recipes, the settings of a rollouts file and the backends take
-their parameters from here. To add one, add it to both classes.
+`Sampling` is what a file or a command states, with every parameter optional. `SamplingSettings` is what a run
+uses, with every parameter set. Recipes, grid.json, sweep recipes, the settings of a rollouts file and the
+backends take their parameters from here. To add one, add it to both classes.
 """
 
 from typing import Annotated, TypeVar
@@ -18,14 +18,14 @@ Changed = TypeVar("Changed", bound="SamplingSettings")
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Sampling parameters as somebody states them; None states nothing.
+    """Sampling parameters as a file or a command states them; None means not stated.
 
     Attributes:
         temperature: 0 is greedy.
         top_p: Nucleus sampling threshold, in (0, 1].
         top_k: 0 disables it.
-        max_tokens: Cap on the generated tokens of one answer; `max_new_tokens` in files, as transformers has
-            it.
+        max_tokens: Cap on the generated tokens of one answer; called `max_new_tokens` in files, as in
+            transformers.
     """
 
     temperature: Temperature | None = None
@@ -41,7 +41,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):
         temperature: 0 is greedy; top_p and top_k then have no effect.
         top_p: Nucleus sampling threshold, in (0, 1].
         top_k: 0 disables it.
-        max_tokens: Cap on the generated tokens of one answer; an answer that reaches it is cut.
+        max_tokens: Cap on the generated tokens of one answer; an answer that reaches it is truncated.
         seed: Seed of every random draw.
     """
 
@@ -63,4 +63,4 @@ class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FILE_NAMES = dict(zip(Sampling.__struct_encode_fields__, Sampling.__struct_fields__, strict=True))
-"""From a parameter's name in files and in generation_config.json, `max_new_tokens`, to its name here."""
+"""Maps a parameter's name in files and generation_config.json, such as `max_new_tokens`, to its name here."""

@@ -1,20 +1,21 @@
-"""The grid and the check against the machine they run on, mergekit, and a plain script, in one run.
+"""Compare the grid and the check with the limits of the machine, mergekit and a plain script.
 
     python tools/bench_grid.py --gigabytes 2 --rounds 3
 
-Makes a random bfloat16 pair, then in each round times, one after the other and as whole processes:
+Makes a random bfloat16 pair. In each round, times the following, one after another and as whole processes:
 
-    raw       direct writes of as many bytes into as many files: the disk's own limit
-    grid      `dami-merge grid`, all guarantees on
+\b
+    raw       direct writes of the same number of bytes and files: the limit of the disk
+    grid      `dami-merge grid` with all of its guarantees
     check     `dami-merge check-lmc`
-    naive     a torch script: load both sides, one float32 expression and one `save_file` for each λ
-    mergekit  its own command with integer weights, for `--mergekit-lambdas` λ, scaled to the grid's number
-    multi     its command for many merges in one process, likewise
+    naive     a torch script: load both sides, then one float32 expression and one `save_file` per λ
+    mergekit  mergekit's own command with integer weights, for `--mergekit-lambdas` λ
+    multi     mergekit's command for many merges in one process, for `--multi-lambdas` λ
 
-and prints medians, ratios to `grid`, CPU seconds and peak memory, the machine's ceilings, and one JSON line.
-`naive`, `mergekit` and `multi` are run for few λ, since they repeat the same work for each. `--readme` puts
-the table into README.md.
-"""
+Prints medians, ratios to `grid`, CPU seconds, peak memory, the limits of the machine, and one JSON line.
+`naive`, `mergekit` and `multi` run for few λ, because they repeat the same work for each λ; their times are
+scaled to the number of λ of the grid. `--readme` writes the table into README.md.
+"""  # noqa: D301 - \b tells click not to wrap the next paragraph
 
 import json
 import os
@@ -71,7 +72,7 @@ class Cost:
     said: str = ""
 
     def scaled(self, factor: float) -> "Cost":
-        """As if the same work had been done so many times."""
+        """Return the cost of doing the same work `factor` times."""
         return Cost(self.wall_s * factor, self.cpu_s * factor, self.peak_bytes)
 
 
@@ -111,7 +112,7 @@ def contestants(
     multi: int,
     device: str,
 ) -> dict[str, Callable[[Path], Cost]]:
-    """What is timed, by name; each is given a folder that is not there yet."""
+    """Return what is timed, by name; each is called with a folder that does not exist yet."""
     size_bytes = sum(path.stat().st_size for path in pair[0].glob("*.safetensors"))
     ours = [sys.executable, "-m", "dami_merge"]
     named = ",".join(f"{lam.numerator}/{lam.denominator}" for lam in lambdas)
@@ -194,17 +195,25 @@ def ceilings(pair: tuple[Path, Path]) -> dict[str, float | str]:
 
 @click.command(help=__doc__)
 @click.option("--gigabytes", default=2.0, show_default=True, help="Size of one side.")
-@click.option("--layout", type=click.Choice(["qwen3", "small", "large"]), default="qwen3", show_default=True)
-@click.option("--steps", default=10, show_default=True, help="N+1 λ.")
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="Of the grid.")
-@click.option("--mergekit-lambdas", default=1, show_default=True, help="λ it really merges; 0 skips it.")
-@click.option("--multi-lambdas", default=2, show_default=True, help="Likewise in one process.")
-@click.option("--naive-lambdas", default=2, show_default=True, help="λ that the script really writes.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to work.  [default: a temporary folder]"
+    "--layout",
+    type=click.Choice(["qwen3", "small", "large"]),
+    default="qwen3",
+    show_default=True,
+    help="Layout of the pair; see tools/random_pair.py.",
 )
-@click.option("--readme", is_flag=True, help="Put the table into README.md.")
+@click.option("--steps", default=10, show_default=True, help="Build N+1 λ.")
+@click.option("--rounds", default=3, show_default=True, help="Number of rounds.")
+@click.option("--device", default="auto", show_default=True, help="Device for the grid.")
+@click.option("--mergekit-lambdas", default=1, show_default=True, help="λ that mergekit merges; 0 skips it.")
+@click.option(
+    "--multi-lambdas", default=2, show_default=True, help="λ that mergekit-multi merges; 0 skips it."
+)
+@click.option("--naive-lambdas", default=2, show_default=True, help="λ that the script writes; 0 skips it.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Folder to work in.  [default: a temporary folder]"
+)
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
 def main(
     *,
     gigabytes: float,

@@ -1,10 +1,10 @@
-"""Setting λ in a live model against its limit: reading both endpoints and writing the model once.
+"""Compare setting λ in a live model with its limit: reading both endpoints and writing the model once.
 
     python tools/bench_live.py --gigabytes 1 --device cpu
 
-Makes tensors with the shapes of a Qwen3 decoder in bfloat16, times `LiveModel.set_lambda` for changing λ, and
-prints it beside the same bytes copied at the speed of the device's memory, with one JSON line. On a GPU the
-arithmetic's kernel alone is timed too, for eleven λ of one large vector.
+Makes bfloat16 tensors with the shapes of a Qwen3 decoder, times `LiveModel.set_lambda` for changing λ, and
+prints the time beside that of copying the same bytes at the speed of the device's memory, with one JSON line.
+Also times the kernel of the arithmetic alone, for the nine inner λ of an eleven-λ grid on one large vector.
 """
 
 import json
@@ -76,9 +76,9 @@ def kernel_s(device: torch.device, kernel: Kernel, repeats: int) -> tuple[float,
 
 @click.command(help=__doc__)
 @click.option("--gigabytes", default=1.0, show_default=True, help="Size of one model.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--repeats", default=20, show_default=True)
-@click.option("--readme", is_flag=True, help="Put the table into README.md.")
+@click.option("--device", default="cpu", show_default=True, help="Device to measure.")
+@click.option("--repeats", default=20, show_default=True, help="Number of repeats of each measurement.")
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
 def main(*, gigabytes: float, device: str, repeats: int, readme: bool) -> None:
     where = torch.device(device)
     parameters, instruct, thinking = three_models(where, gigabytes)

@@ -1,10 +1,10 @@
-"""Our checkpoints against mergekit's, over every byte.
+"""Compare every byte of our checkpoints with those of mergekit.
 
     python tools/compare_mergekit.py --gigabytes 2 --lambdas 3/10,1/2,9/10
 
-Builds a random bfloat16 pair, our grid of the given λ, and for each λ = p/q mergekit's `linear` merge with
-the integer weights q-p and p by its own command line; then compares every tensor's bytes. Exits with 1 if one
-differs.
+Makes a random bfloat16 pair and builds our grid of the given λ. For each λ = p/q, runs mergekit's `linear`
+merge with the integer weights q-p and p through its own command line, and compares the bytes of every tensor.
+The exit code is 1 if any byte differs.
 """
 
 import subprocess
@@ -53,9 +53,9 @@ def read_range(path: Path, start: int, size: int) -> bytes:
 
 @click.command(help=__doc__)
 @click.option("--gigabytes", default=2.0, show_default=True, help="Size of one side of the pair.")
-@click.option("--lambdas", default="3/10,1/2,9/10", show_default=True)
+@click.option("--lambdas", default="3/10,1/2,9/10", show_default=True, help="λ to compare.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to work.  [default: a temporary folder]"
+    "--folder", type=click.Path(path_type=Path), help="Folder to work in.  [default: a temporary folder]"
 )
 def main(*, gigabytes: float, lambdas: str, folder: Path | None) -> None:
     grid = parse_lambdas(lambdas)

@@ -1,11 +1,11 @@
-"""Kill -9 at random moments of `dami-merge sweep`, give the same command again: no row lost, doubled or torn.
+"""Kill `dami-merge sweep` with SIGKILL at random moments and resume it: no row may be lost, doubled or torn.
 
     python tools/kill_sweep.py --kills 20
 
-Sweeps the bundled pair once without interruption. Then one rollouts file is filled by runs that are killed at
-random moments after their first row of that run, until the kills are used up; after each kill every row that
-was there must still be there, once, unchanged, and equal to the uninterrupted sweep's in everything but the
-seconds. A last run ends the sweep. Exits with 1 if one row is not as it should be.
+Sweeps the bundled pair once without interruption. Then fills a second rollouts file with runs that are each
+killed at a random moment after their first row. After each kill, every earlier row must still be in the file
+exactly once and unchanged, and every row must equal that of the uninterrupted sweep, except for its seconds.
+A last run finishes the sweep. The exit code is 1 if any row is wrong.
 """
 
 import random
@@ -41,7 +41,7 @@ def command(folder: Path, name: str, limit: int) -> list[str]:
 
 
 def rows_of(path: Path) -> Rows:
-    """Every row by what it answers, without its seconds; the reader refuses a row that is there twice."""
+    """Return every row by λ, question and sample, without its seconds; the reader refuses duplicate rows."""
     if not path.exists():
         return {}
     rows = (msgspec.structs.replace(row, seconds=0.0) for row in read_rollouts(path))
@@ -49,7 +49,7 @@ def rows_of(path: Path) -> Rows:
 
 
 def kill_once(folder: Path, limit: int, moment: float) -> bool:
-    """Start a run, kill it so many seconds after its first row; whether it was still at work."""
+    """Start a run, kill it `moment` seconds after its first row, and return whether it was still at work."""
     path = folder / "killed.jsonl"
     before = path.stat().st_size if path.exists() else 0
     process = subprocess.Popen(
@@ -65,9 +65,9 @@ def kill_once(folder: Path, limit: int, moment: float) -> bool:
 
 
 @click.command(help=__doc__)
-@click.option("--kills", default=20, show_default=True)
-@click.option("--limit", default=120, show_default=True, help="Questions.")
-@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+@click.option("--kills", default=20, show_default=True, help="Number of kills.")
+@click.option("--limit", default=120, show_default=True, help="Number of questions.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random moments.")
 def main(*, kills: int, limit: int, seed: int) -> None:
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:

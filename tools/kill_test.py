@@ -1,12 +1,12 @@
-"""Kill -9 at random moments, resume, compare: the grid must be byte-identical each time.
+"""Kill `dami-merge grid` with SIGKILL at random moments and resume it: the grid must be byte-identical.
 
     python tools/kill_test.py --kills 50
 
-Builds a random pair and a reference grid, then for each kill starts `dami-merge grid` in a new folder, kills
-it at a random moment of its work, gives the same command again, and compares every file but the run's own
-state with the reference. Moments are drawn over the working time of an uninterrupted run; every fifth kill
-instead waits for a random number of published checkpoints, since publishing is too short to be hit by chance.
-A kill that comes after grid.json is drawn again and not counted. Exits with 1 if one file differs.
+Makes a random pair and a reference grid. For each kill, starts `dami-merge grid` in a new folder, kills it at
+a random moment, runs the same command again, and compares every file except the run's own state with the
+reference. The moments are drawn from the working time of an uninterrupted run; every fifth kill instead
+waits for a random number of published checkpoints, because publishing is too short to be hit by chance. A
+kill after grid.json was written is repeated and not counted. The exit code is 1 if any file differs.
 """
 
 import random
@@ -57,7 +57,7 @@ def published(output: Path) -> int:
 
 
 def await_published(process: "subprocess.Popen[bytes]", output: Path, count: int) -> None:
-    """Return when so many checkpoints are published, or the run has ended."""
+    """Wait until `count` checkpoints are published or the run has ended."""
     while published(output) < count and process.poll() is None:
         pass
 
@@ -101,12 +101,12 @@ def stage(output: Path, shards: int) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--kills", default=50, show_default=True)
+@click.option("--kills", default=50, show_default=True, help="Number of kills.")
 @click.option("--gigabytes", default=0.15, show_default=True, help="Size of one side of the pair.")
-@click.option("--shards", default=4, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+@click.option("--shards", default=4, show_default=True, help="Weight files of one side of the pair.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random moments.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where to work.  [default: a temporary folder]"
+    "--folder", type=click.Path(path_type=Path), help="Folder to work in.  [default: a temporary folder]"
 )
 def main(*, kills: int, gigabytes: float, shards: int, seed: int, folder: Path | None) -> None:
     moments = random.Random(seed)

@@ -1,10 +1,10 @@
-"""Make the README's pictures, with the commands that the README shows.
+"""Make the pictures of the README with the commands that the README shows.
 
     python tools/pictures.py
 
-`frontier.svg` and `accuracy.svg` are figures of `dami-merge report` after a sweep of the bundled pair, and
-`check-lmc.png` is the top of the page of `dami-merge check-lmc --html` in headless Chromium. Prints how long
-the sweep took.
+`frontier.svg` and `accuracy.svg` are figures of `dami-merge report` after a sweep of the bundled pair.
+`check-lmc.png` shows the top of the page of `dami-merge check-lmc --html` in headless Chromium. Prints how
+long the sweep took.
 """
 
 import shutil

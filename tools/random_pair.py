@@ -1,10 +1,11 @@
-"""A random Qwen3-shaped bfloat16 pair of a given size, for benchmarks and endurance tests.
+"""Write a random Qwen3-shaped bfloat16 pair of a given size, for benchmarks and endurance tests.
 
     python tools/random_pair.py OUT --gigabytes 2 --shards 2
 
-Real shapes and a real config, random weights: the Thinking side is the Instruct side plus noise, and is
-sharded differently. Memory stays at one shard. `--layout small` has 50,000 equal tensors instead, as a
-mixture of tiny experts would, `--layout large` a single one, as a huge embedding; no library loads those two.
+The shapes and the config are real, the weights random: the Thinking side is the Instruct side plus noise,
+with one shard more. At most one shard is in memory. `--layout small` instead has 50,000 tensors of equal
+shape, like a mixture of tiny experts, and `--layout large` a single tensor, like a huge embedding; no library
+can load these two.
 """
 
 import json
@@ -139,8 +140,14 @@ def write_pair(
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--gigabytes", default=2.0, show_default=True, help="Size of one side.")
 @click.option("--shards", default=2, show_default=True, help="Weight files of the Instruct side.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--layout", type=click.Choice(["qwen3", "small", "large"]), default="qwen3", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights and the noise.")
+@click.option(
+    "--layout",
+    type=click.Choice(["qwen3", "small", "large"]),
+    default="qwen3",
+    show_default=True,
+    help="Layout of the tensors.",
+)
 def main(*, out: Path, gigabytes: float, shards: int, seed: int, layout: str) -> None:
     for side in write_pair(out, gigabytes=gigabytes, shards=shards, seed=seed, layout=layout):
         click.echo(side)

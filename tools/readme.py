@@ -1,12 +1,14 @@
-"""Run the README's commands and compare what they print with what it shows.
+"""Run the commands of the README and compare their output with what the README shows.
 
-    python tools/readme.py            # exits with 1 and a diff where they differ
-    python tools/readme.py --write    # puts the true output in
+\b
+    python tools/readme.py            # prints a diff and exits with 1 if they differ
+    python tools/readme.py --write    # writes the actual output into the README
 
-In a ```console block a line that begins with `$ dami-merge` is run, in an empty folder that all blocks share;
-the lines under it are its output. A ```python block is run as a program; its `# →` lines show what it prints.
-Set-up commands (`$ python3 -m venv`, `$ pip`) are not run here: the CI runs them.
-"""
+In a ```console block, lines that begin with `$ dami-merge` are run in a folder that all blocks share and that
+is empty at the start; the lines below each command are its output. A ```python block is run as a program; its
+`# →` lines show what it prints. Setup commands (`$ python3 -m venv`, `$ pip`) are not run here: the CI runs
+them.
+"""  # noqa: D301 - \b tells click not to wrap the next paragraph
 
 import difflib
 import os
@@ -93,7 +95,7 @@ def comparable(text: str) -> list[str]:
 
 
 @click.command(help=__doc__)
-@click.option("--write", is_flag=True, help="Write the true output into the README.")
+@click.option("--write", is_flag=True, help="Write the actual output into the README.")
 def main(*, write: bool) -> None:
     shown = README.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def put_section(name: str, lines: Sequence[str], readme: Path = README) -> None:
-    """Replace what is between `<!-- name -->` and `<!-- end name -->`; fails if they are not there."""
+    """Replace what is between `<!-- name -->` and `<!-- end name -->`; fails if either is missing."""
     text = readme.read_text(encoding="utf-8")
     begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->\n"
     before, found, rest = text.partition(begin)

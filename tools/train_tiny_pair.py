@@ -1,4 +1,4 @@
-"""Train the bundled tiny Instruct/Thinking pair from nothing, on one CPU thread, and measure it.
+"""Train the bundled tiny Instruct/Thinking pair from scratch, on one CPU thread, and measure it.
 
 The pair is two fine-tunes of one base of about 281 thousand parameters: small enough to ship inside
 the package, real enough that interpolating between them trades accuracy for tokens. This script is
@@ -78,11 +78,16 @@ def train_pair(output: Path, task: Task, seed: int, minutes: float, base: Path |
 @click.command(context_settings={"show_default": True})
 @click.option("--output", type=FOLDER, default=DEFAULT_OUTPUT, help="Folder of the pair.")
 @click.option("--seed", default=0, help="Seed of the weights, the training and the test questions.")
-@click.option("--minutes", type=MINUTES, default=NOMINAL_MINUTES, help="Scales all numbers of steps.")
-@click.option("--samples", type=COUNT, default=4, help="Samples of each question at T = 0.6.")
-@click.option("--questions", type=COUNT, default=240, help="Held-out questions of each number of steps.")
-@click.option("--base", type=FOLDER, help="Where the base is kept; if it is there, it is reused.")
-@click.option("--evaluate", is_flag=True, help="Train nothing: measure the pair that is there.")
+@click.option(
+    "--minutes",
+    type=MINUTES,
+    default=NOMINAL_MINUTES,
+    help="Nominal training time; sets the number of steps of every stage.",
+)
+@click.option("--samples", type=COUNT, default=4, help="Samples per question at temperature 0.6.")
+@click.option("--questions", type=COUNT, default=240, help="Held-out questions per number of steps.")
+@click.option("--base", type=FOLDER, help="Folder that keeps the base model; an existing one is reused.")
+@click.option("--evaluate", is_flag=True, help="Do not train; measure the existing pair.")
 def main(
     *,
     output: Path,

@@ -48,7 +48,10 @@ def _line(task: ChainTask, key: str, question: str) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_OUTPUT, help="Where to."
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_OUTPUT,
+    help="Folder to write to.",
 )
 @click.option("--seed", default=0, help="Seed of the draw.")
 def main(*, output: Path, seed: int) -> None:

@@ -1,1 +1,1 @@
-"""What runs a model at a λ: `hf` in this process, `openai` on any OpenAI-compatible server."""
+"""Backends that run the model of a λ: `hf` in this process, `openai` on any OpenAI-compatible server."""

@@ -1,4 +1,4 @@
-"""How many answers are generated at once: what the KV cache leaves room for."""
+"""How many answers are generated at once: as many as have room for their KV cache."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,23 +8,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_ROWS = {"cuda": 256, "cpu": 64, "mps": 64}
-"""More gain nothing: on a CPU a longer batch only waits longer (bundled pair, two cores: 64 rows make 28,000
-tokens a second, 200 make 23,000, 800 make 14,000)."""
+"""More rows bring no gain: on a CPU, larger batches are slower (bundled pair, two cores: 28,000 tokens/s with
+64 rows, 23,000 with 200, 14,000 with 800)."""
 
 _HOST_CACHE_BYTES = 4 << 30
 _GPU_SHARE = 0.5
-"""Of the free memory: the cache grows by copying, and the rest of the model wants some."""
+"""Share of the free memory for the cache, which grows by copying; the rest of the model needs memory too."""
 
 
 def rows_that_fit(model: "PreTrainedModel", tokens: int) -> int:
-    """Rows whose KV cache fits in half of a GPU's free memory, or elsewhere in 4 GiB; 1 at least.
+    """Return how many rows fit, with their KV cache, in half of a GPU's free memory, or in 4 GiB elsewhere.
 
-    An estimate from the config, for the longest answer in every row; a model whose config does not name its
-    heads gets 1.
+    At least 1. An estimate from the config that assumes the longest answer in every row; 1 for a model whose
+    config does not state its number of heads.
 
     Args:
-        model: On its device.
-        tokens: Of one row at its longest, the prompt included.
+        model: The model on its device.
+        tokens: Maximum number of tokens in a row, including the prompt.
     """
     device = model.device
     room = _HOST_CACHE_BYTES
@@ -36,10 +36,10 @@ def rows_that_fit(model: "PreTrainedModel", tokens: int) -> int:
 
 
 def cache_bytes(config: Any, itemsize: int) -> int:
-    """Bytes that one token takes in the KV cache of all layers; 0 where the config does not say.
+    """Return the bytes of one token in the KV cache of all layers; 0 if the config does not state the sizes.
 
     Args:
-        config: Of transformers.
+        config: Model config of transformers.
         itemsize: Bytes of one number.
     """
     text = config.get_text_config()

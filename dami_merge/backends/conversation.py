@@ -1,7 +1,7 @@
-"""Many requests to one server at once, from a thread that ends when its reader does.
+"""Many concurrent requests to one server, from a thread that ends with its reader.
 
-The thread runs an event loop, so that what is in flight can be cancelled at any time: closing, or Ctrl-C in
-the reading thread, ends every request and then the thread.
+The thread runs an event loop, so that requests in flight can be cancelled at any time: closing, or Ctrl-C in
+the reading thread, cancels every request and then ends the thread.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ _CONNECT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a server is talked to.
+    """How to connect to a server.
 
     Attributes:
-        api_key: None takes OPENAI_API_KEY, and `none` without it.
-        concurrency: Requests in flight at most.
-        retries: Of one request, after the first try.
-        timeout_s: Without a byte from the server; to connect, 10 s at most.
-        send_top_k: Not every server takes `top_k`; without it, a top_k is refused here.
+        api_key: API key; None uses OPENAI_API_KEY, or `none` if it is not set.
+        concurrency: Maximum number of requests in flight.
+        retries: Maximum number of retries of one request.
+        timeout_s: Seconds without a byte from the server; at most 10 s to connect.
+        send_top_k: Whether to send `top_k`, which not every server accepts; if False, a set top_k is refused.
     """
 
     api_key: str | None = None
@@ -46,11 +46,11 @@ class Connection:
     send_top_k: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work."""
+        """Refuse invalid numbers."""
         if self.concurrency < 1 or self.retries < 0 or not self.timeout_s > 0:
             raise UsageError(
                 f"concurrency {self.concurrency}, retries {self.retries}, timeout {self.timeout_s} s",
-                hint="at least 1, at least 0, and above 0",
+                hint="they must be at least 1, at least 0, and above 0",
             )
 
 
@@ -64,20 +64,20 @@ class Conversation:
         work: Sequence[tuple[Request, Body]],
         read: Callable[[object, float], Generation],
     ) -> None:
-        """Start the thread, and the first requests.
+        """Start the thread and the first requests.
 
         Args:
             endpoint: The server and the model.
-            connection: How it is talked to.
-            work: Requests with what is sent for them.
-            read: From a reply and its wall time to an answer; runs in the thread.
+            connection: How to connect to the server.
+            work: Requests, each with the body to send.
+            read: Turns a reply and its wall time into an answer; runs in the thread.
         """
         self._endpoint = endpoint
         self._connection = connection
         self._work = work
         self._read = read
         self._results: SimpleQueue[tuple[Request, Generation] | Exception] = SimpleQueue()
-        self._room = asyncio.Semaphore(2 * connection.concurrency)  # a slow reader slows the server down
+        self._room = asyncio.Semaphore(2 * connection.concurrency)  # a slow reader holds back new requests
         self._loop = asyncio.new_event_loop()
         self._workers: list[asyncio.Task[None]] = []
         self._asking = self._loop.create_task(self._ask_all())
@@ -85,7 +85,7 @@ class Conversation:
         self._thread.start()
 
     def results(self) -> Iterator[tuple[Request, Generation]]:
-        """Answers as they come; the first failure is raised, after what came before it."""
+        """Yield answers as they arrive; raise the first failure after the answers that arrived before it."""
         for _ in self._work:
             result = self._results.get()
             if isinstance(result, Exception):
@@ -94,13 +94,13 @@ class Conversation:
             yield result
 
     def close(self) -> None:
-        """Cancel what is in flight, and wait for the thread."""
+        """Cancel the requests in flight and wait for the thread to end."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _run(self) -> None:
         self._loop.run_forever()
-        self._cancel()  # not `_asking`, which closes the client
+        self._cancel()  # cancels the workers, but not `_asking`, which closes the client
         self._loop.run_until_complete(asyncio.wait([self._asking]))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -117,7 +117,7 @@ class Conversation:
                 finally:
                     self._cancel()
                     await asyncio.gather(*self._workers, return_exceptions=True)
-        except Exception as error:  # noqa: BLE001 - raised by `results`, in the thread that reads
+        except Exception as error:  # noqa: BLE001 - `results` raises it in the reading thread
             self._results.put(error)
 
     def _cancel(self) -> None:
@@ -138,7 +138,7 @@ class Conversation:
         except APIError as error:
             raise await explained(error, client, self._endpoint, self._connection.retries) from error
         except ValueError as error:
-            message = f"{self._endpoint.base_url} gave an answer that is not JSON: {error}"
+            message = f"{self._endpoint.base_url} returned invalid JSON: {error}"
             raise BackendError(message) from error
         return self._read(reply, time.perf_counter() - began)
 

@@ -1,6 +1,6 @@
-"""How a checkpoint is spoken to: from a question to token ids, and from generated ids back to text.
+"""The conversion from a question to token ids, and from generated ids back to text.
 
-Knows one donor's tokenizer, chat template and end tokens; nothing of weights or of sampling.
+Uses one donor's tokenizer, chat template and end tokens; knows nothing about weights or sampling.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ class Prompt:
     """A question as the model reads it.
 
     Attributes:
-        ids: Tokens, the start of the assistant's turn included.
-        prefilled: The template opened a `<think>` block, in which the answer begins.
+        ids: Token ids, including the start of the assistant's turn.
+        prefilled: Whether the template opens a `<think>` block, inside which the answer begins.
     """
 
     ids: tuple[int, ...]
@@ -35,12 +35,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Generated ids, read.
+    """One decoded answer.
 
     Attributes:
-        text: Without the end token, and with every other: thinking tags are special tokens in some models.
-        tokens: With the end token.
-        finish: `length` where no end token came.
+        text: Text without the end token, but with all other special tokens: in some models, thinking tags are
+            special tokens.
+        tokens: Number of tokens, including the end token.
+        finish: `length` if there is no end token, else `stop`.
     """
 
     text: str
@@ -52,30 +53,30 @@ class Dialogue:
     """The tokenizer, template and end tokens of one folder.
 
     Attributes:
-        end_ids: Any of these ends an answer; of the generation config, else of the config or tokenizer.
-        pad_id: Fills a batch; never seen by the model, which masks it.
+        end_ids: Tokens that end an answer, from the generation config, else from the config or tokenizer.
+        pad_id: Token that pads a batch; it is masked.
     """
 
     def __init__(self, folder: Path, *, spec: str) -> None:
-        """Load them.
+        """Load the tokenizer.
 
         Args:
-            folder: With the sidecars of a checkpoint.
-            spec: What the user calls it.
+            folder: Folder with the sidecars of a checkpoint.
+            spec: The user's name for the checkpoint.
 
         Raises:
-            InputRefused: There is no usable tokenizer, no chat template, or no end token.
+            InputRefused: The checkpoint has no usable tokenizer, no chat template or no end token.
             BackendError: transformers is not installed.
         """
         self._tokenizer = _tokenizer(folder, spec)
         self._spec = spec
         if self._tokenizer.chat_template is None:
-            message = f"{spec} has no chat template: a question cannot be asked"
+            message = f"{spec} has no chat template, which is needed to ask questions"
             raise InputRefused([Problem("no-template", message, "add its chat_template.jinja")])
         self.end_ids = _end_ids(folder, self._tokenizer)
         if not self.end_ids:
-            hint = "give eos_token_id in its generation_config.json"
-            raise InputRefused([Problem("no-end", f"{spec} names no token that ends an answer", hint)])
+            hint = "set eos_token_id in its generation_config.json"
+            raise InputRefused([Problem("no-end", f"{spec} does not define an end token", hint)])
         pad: Any = self._tokenizer.pad_token_id
         self.pad_id: int = self.end_ids[0] if pad is None else pad
 
@@ -83,7 +84,7 @@ class Dialogue:
         """Render every question.
 
         Raises:
-            InputRefused: The template refuses some of them, such as a role that it does not know; all named.
+            InputRefused: The template rejects questions, for instance for an unknown role; all are reported.
         """
         from jinja2 import TemplateError
 
@@ -95,7 +96,9 @@ class Dialogue:
                     turns, tokenize=False, add_generation_prompt=True
                 )
             except TemplateError as error:
-                message = f"question {question.id!r}: the chat template of {self._spec} refuses it: {error}"
+                message = (
+                    f"question {question.id!r} is rejected by the chat template of {self._spec}: {error}"
+                )
                 problems.append(Problem("template", message))
                 continue
             ids: Any = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -105,7 +108,7 @@ class Dialogue:
         return prompts
 
     def answer(self, generated: Sequence[int]) -> Decoded:
-        """Read one row; what stands after its end token is padding."""
+        """Decode one row; everything after its end token is padding."""
         ends = (place for place, token in enumerate(generated) if token in self.end_ids)
         end = next(ends, None)
         kept = list(generated[:end])
@@ -132,7 +135,7 @@ def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":
 
 
 def _end_ids(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
-    """As transformers looks for them: the first place that names any."""
+    """Return the end tokens from the first place that defines any, in the order of transformers."""
     config: Any = json_object(folder / CONFIG_FILE)
     places: list[Any] = [json_object(folder / GENERATION_CONFIG), config, config.get("text_config", {})]
     named: list[Any] = [*(place.get("eos_token_id") for place in places), tokenizer.eos_token_id]

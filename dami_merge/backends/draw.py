@@ -1,10 +1,10 @@
-"""The next token of every row of a batch, drawn so that a row does not depend on its neighbours.
+"""Sampling of the next token of every row of a batch, independent of the other rows.
 
-`generate` of transformers samples all rows from one global generator. Here each row has its own (Philox,
-keyed by the answer's seed), of which a token costs one number: the tokens that temperature, top-k and top-p
-leave are laid end to end in the order of their ids, each as long as it is probable, and the number says where
-to point. Unlike the Gumbel-max trick this needs no noise of [rows, vocabulary], and the order by id (not by
-probability) keeps a rounding that swaps two nearly equal tokens from changing what is drawn.
+`generate` of transformers samples all rows from one global generator. Here, each row has its own generator
+(Philox, keyed by the answer's seed) and uses one number per token: the tokens that temperature, top-k and
+top-p keep are laid out in the order of their ids as intervals as long as their probabilities, and the number
+selects one of them. Unlike the Gumbel-max trick, this needs no noise of shape [rows, vocabulary]. Because the
+order is by id and not by probability, rounding that swaps two nearly equal tokens does not change the draw.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ from torch import Tensor
 from dami_merge.sampling import SamplingSettings
 
 _BLOCK = 256
-"""Numbers that are drawn ahead for each row: one copy to the device for so many tokens."""
+"""Numbers drawn ahead for each row, so that one copy to the device serves this many tokens."""
 
 
 class Draw:
-    """A logits processor for one batch: leaves one token of each row, for greedy `generate` to take.
+    """A logits processor for one batch: raises one drawn token in each row, for greedy `generate` to take.
 
     Attributes:
         finite: Whether no logit was NaN so far; a 0-dimensional bool tensor, so that a GPU need not wait.
     """
 
     def __init__(self, sampling: SamplingSettings, seeds: Sequence[int], *, prompt_tokens: int) -> None:
-        """Prepare the rows.
+        """Create the generators of the rows.
 
         Args:
-            sampling: Temperature 0 leaves the logits alone.
-            seeds: Of each row, 128 bits.
-            prompt_tokens: Length of the padded prompts: what is generated is counted from there.
+            sampling: Sampling parameters; a temperature of 0 leaves the logits unchanged.
+            seeds: Seed of each row, 128 bits.
+            prompt_tokens: Length of the padded prompts, from which the generated tokens are counted.
         """
         self._sampling = sampling
         self._prompt_tokens = prompt_tokens
@@ -45,7 +45,7 @@ class Draw:
 
         Args:
             input_ids: Shape [rows, tokens so far].
-            scores: Logits, float32, shape [rows, vocabulary]; written to.
+            scores: Logits, float32, shape [rows, vocabulary]; modified in place.
         """
         self.finite = self.finite.to(scores.device) & ~scores.amax(dim=-1).isnan().any()
         if self._sampling.temperature == 0:
@@ -58,16 +58,16 @@ class Draw:
 
 
 def drawn(scores: Tensor, numbers: Tensor, sampling: SamplingSettings) -> Tensor:
-    """The token that each row's number points at.
+    """Return the token that each row's number selects.
 
     Args:
         scores: Logits, float32, shape [rows, vocabulary].
-        numbers: Uniform in [0, 1), float32, shape [rows].
-        sampling: Temperature above 0. Top-p keeps the most probable tokens up to the one that reaches it, of
-            those that top-k has kept, as transformers and vLLM do.
+        numbers: Uniform random numbers in [0, 1), float32, shape [rows].
+        sampling: Sampling parameters, with a temperature above 0. As in transformers and vLLM, top-p is
+            applied after top-k and keeps the most probable tokens, including the one that reaches it.
 
     Returns:
-        Ids, shape [rows, 1].
+        Token ids, shape [rows, 1].
     """
     values = scores / sampling.temperature
     ids = None
@@ -81,7 +81,7 @@ def drawn(scores: Tensor, numbers: Tensor, sampling: SamplingSettings) -> Tensor
             share = share.where(share.cumsum(dim=-1) - share < sampling.top_p, 0)
         ids, order = ids.sort(dim=-1)
         share = share.gather(1, order)
-    reach = share.cumsum(dim=-1).where(share > 0, 0)  # a GPU's running sum may waver, and hit the impossible
-    target = numbers[:, None] * reach.amax(dim=-1, keepdim=True)  # rounded, it is still below the largest
+    reach = share.cumsum(dim=-1).where(share > 0, 0)  # a GPU's running sum may waver: skip excluded tokens
+    target = numbers[:, None] * reach.amax(dim=-1, keepdim=True)  # still below the largest after rounding
     first = (reach > target).byte().argmax(dim=-1, keepdim=True)
     return first if ids is None else ids.gather(1, first)

@@ -1,12 +1,12 @@
-"""Runs the model of a λ in this process, through `generate` of transformers.
+"""Backend that runs the model of a λ in this process, with `generate` of transformers.
 
-Prompts are sorted by length, the longest first, so that a batch that does not fit in memory fails at once,
-and padded at the left. Answers come as their batch is done; it runs until the longest of them ends.
+Prompts are padded on the left and sorted by length, the longest first, so that a batch that does not fit in
+memory fails at once. Answers are returned batch by batch; a batch runs until its longest answer ends.
 
-Transformers' continuous batching (`generate_batch`, tried in 5.23) would end that, but is not used: on a CPU
-it gave the same greedy answers as padded batches at a twelfth of their speed or less (800 answers of the
-bundled pair in 12 to 33 s instead of 1 s), and it draws all samples from one generator, so that a sample
-would depend on its neighbours. A server (`OpenAIBackend`) is the way to batch long answers continuously.
+Transformers' continuous batching (`generate_batch`, tried in 5.23) would remove that wait, but is not used:
+on a CPU, it gave the same greedy answers as padded batches at a twelfth of their speed or less (800 answers
+of the bundled pair in 12 to 33 s instead of 1 s), and it draws all samples from one generator, so that a
+sample would depend on its neighbours. To batch long answers continuously, use a server (`OpenAIBackend`).
 """
 
 import time
@@ -48,23 +48,23 @@ class _Prompted:
 class HfBackend:
     """A `Backend` in this process (the extra `sweep`).
 
-    A sample is drawn from a generator of its own: batches of any size give the same answers, but for logits
-    that a batch of another shape rounds differently. Of the model's generation config only the end tokens are
-    used; `notes` says what else it holds. Not for two threads at once.
+    Each sample is drawn from its own generator, so that batches of any size give the same answers, except
+    where a batch of another shape rounds logits differently. Only the end tokens of the model's generation
+    config are used; `notes` reports its other settings. Not thread-safe.
     """
 
     def __init__(self, models: Models, *, batch_size: int | None = None) -> None:
-        """Take the models; `from_grid` and `live` make them.
+        """Use models that are already open; `from_grid` and `live` open them.
 
         Args:
-            models: From λ to a model.
-            batch_size: Answers that are generated at once; None takes what fits in memory (`rows_that_fit`).
+            models: Maps λ to a model.
+            batch_size: Answers generated at once; None means as many as fit in memory (`rows_that_fit`).
 
         Raises:
             UsageError: `batch_size` is below 1.
         """
         if batch_size is not None and batch_size < 1:
-            raise UsageError(f"a batch of {batch_size} holds no answer", hint="give 1 or more")
+            raise UsageError(f"the batch size must be at least 1, got {batch_size}")
         self._models = models
         self._batch_size = batch_size
         self._dialogues: dict[Path, Dialogue] = {}
@@ -73,16 +73,16 @@ class HfBackend:
     def from_grid(
         cls, folder: Path, *, device: str = "auto", dtype: str | None = None, batch_size: int | None = None
     ) -> "HfBackend":
-        """The checkpoints of a grid on disk; one is in memory at a time.
+        """Use the checkpoints of a grid on disk, one in memory at a time.
 
         Args:
-            folder: Of grid.json.
+            folder: Folder of grid.json.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-            dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps what is stored.
-            batch_size: See above.
+            dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps the stored dtype.
+            batch_size: Answers generated at once; None means as many as fit in memory.
 
         Raises:
-            GridUnreadable: There is no readable grid.json.
+            GridUnreadable: grid.json is missing, unreadable or malformed.
         """
         return cls(GridModels(folder, device=device, dtype=dtype), batch_size=batch_size)
 
@@ -97,21 +97,23 @@ class HfBackend:
         offload: bool = False,
         batch_size: int | None = None,
     ) -> "HfBackend":
-        """Both endpoints in memory, and no grid on disk.
+        """Keep both endpoints in memory, without a grid on disk.
 
-        Without `dtype` the weights are the bits of the grid's checkpoints, and so are the answers, where both
-        sides' `config.json` agree: every λ runs with Thinking's, and 0 with Instruct's template.
+        Without `dtype`, the weights are bit-identical to those of the grid's checkpoints. The answers are too
+        if both sides have the same `config.json`: every λ runs with Thinking's config, and λ = 0 with
+        Instruct's chat template.
 
         Args:
             instruct: Folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint.
-            thinking: Likewise.
+            thinking: Same for Thinking.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-            dtype: Of the model, which is rounded once to it; a grid is rounded before it is loaded.
+            dtype: Dtype of the model, to which each exact value is rounded once; a grid's values are rounded
+                to their stored dtype before they are loaded.
             offload: Keep the endpoints in host memory.
-            batch_size: See above.
+            batch_size: Answers generated at once; None means as many as fit in memory.
 
         Raises:
-            DamiMergeError: What `load_live` raises.
+            DamiMergeError: Same as `load_live`.
         """
         sides = open_both(instruct, thinking)
         models = LiveModels(*sides, device=device, dtype=dtype, offload=offload)
@@ -122,16 +124,16 @@ class HfBackend:
     ) -> Generator[tuple[Request, Generation], None, None]:
         """Answer every request, λ by λ and batch by batch, the longest prompts first.
 
-        `seconds` is an equal share of the wall time of a batch.
+        `seconds` of an answer is an equal share of the wall time of its batch.
 
         Raises:
             UsageError: A prompt and `max_tokens` exceed the model's context; nothing was generated at that λ.
-            InputRefused: The chat template refuses questions; nothing was generated at that λ.
+            InputRefused: The chat template rejects questions; nothing was generated at that λ.
             DeviceUnfit: A batch does not fit in the device's memory.
             BackendError: The model computes NaN, or transformers is not installed.
-            DamiMergeError: The model of this λ cannot be loaded.
+            DamiMergeError: The model of a λ cannot be loaded.
 
-        Peak memory: the model, and the KV cache of a batch.
+        Peak memory: the model and the KV cache of one batch.
         """
         for lam, some in by_lambda(requests).items():
             yield from self._generate_at(lam, some, sampling)
@@ -159,18 +161,18 @@ class HfBackend:
                 yield row.request, made
 
     def notes(self, lambdas: Sequence[Fraction], sampling: SamplingSettings) -> tuple[str, ...]:
-        """Where the settings differ from the checkpoints' own generation configs, each difference once.
+        """Describe how the settings differ from the checkpoints' generation configs, each difference once.
 
         Raises:
-            LambdaError: One is not in the grid.
-            InputRefused: A generation_config.json is not JSON.
+            LambdaError: A λ is not in the grid.
+            InputRefused: A generation_config.json is not a JSON object.
         """
         folders = dict.fromkeys(self._models.sidecars(lam) for lam in lambdas)
         found = [note for folder in folders for note in settings_notes(own_settings(folder), sampling)]
         return tuple(dict.fromkeys(found))
 
     def describe(self) -> dict[str, str]:
-        """Kind of backend, digests of weights and sidecars, dtype; not the device, and not the batch size."""
+        """Return kind of backend, digests of weights and sidecars, and dtype; no device, no batch size."""
         return self._models.describe()
 
     def _dialogue(self, lam: Fraction) -> Dialogue:
@@ -187,9 +189,9 @@ def _require_context(model: "PreTrainedModel", longest: _Prompted, sampling: Sam
         return
     room = context - prompt
     raise UsageError(
-        f"question {question!r} is {prompt} tokens long and may be answered in {sampling.max_tokens}, "
-        f"and the model's context is {context}",
-        hint=f"allow at most {room} tokens" if room > 0 else "leave the question out",
+        f"question {question!r} ({prompt} tokens) and an answer of up to {sampling.max_tokens} tokens do not"
+        f" fit in the model's context of {context} tokens",
+        hint=f"use --max-tokens {room} or less" if room > 0 else "leave the question out",
     )
 
 
@@ -208,12 +210,12 @@ def _answers(
     except torch.cuda.OutOfMemoryError as error:
         what = f"{len(batch)} answers of {ids.shape[1] + sampling.max_tokens} tokens"
         raise DeviceUnfit(
-            f"{what} do not fit on {model.device}", hint="take a smaller batch, or allow fewer tokens"
+            f"{what} do not fit on {model.device}", hint="use a smaller --batch-size or --max-tokens"
         ) from error
     if not draw.finite:
         raise BackendError(
             f"the model of λ = {label(lam)} computes NaN in {model.dtype}",
-            hint="a wider dtype may help; `dami-merge verify` tells whether the checkpoint is damaged",
+            hint="try a wider --dtype; `dami-merge verify` shows whether the checkpoint is damaged",
         )
     rows: list[list[int]] = whole[:, ids.shape[1] :].tolist()
     return [dialogue.answer(row) for row in rows]
@@ -230,7 +232,7 @@ def _generated(
         eos_token_id=list(dialogue.end_ids),
         pad_token_id=dialogue.pad_id,
     )
-    # `generate` fills the gaps from here: no penalty of the model's own comes in
+    # `generate` takes missing settings from here, so that none of the model's own penalties apply
     model.generation_config = config
     generate: Any = model.generate
     whole: Tensor = generate(
@@ -243,7 +245,7 @@ def _generated(
 
 
 def _padded(batch: Sequence[_Prompted], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask, each of shape [rows, longest prompt], padded at the left."""
+    """Return ids and attention mask, each of shape [rows, longest prompt] and padded on the left."""
     longest = max(len(row.prompt.ids) for row in batch)
     gaps = [longest - len(row.prompt.ids) for row in batch]
     ids = [[pad] * gap + list(row.prompt.ids) for gap, row in zip(gaps, batch, strict=True)]

@@ -1,4 +1,4 @@
-"""The model of a λ in this process: a checkpoint of a grid on disk, or a live model that is set to it."""
+"""The model of a λ in this process: a checkpoint of a grid on disk, or a live model set to the λ."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 
 class Models(Protocol):
-    """Every λ of a pair, one at a time."""
+    """The models of a pair, one λ at a time."""
 
     def at(self, lam: Fraction) -> "PreTrainedModel":
-        """The model of this λ; one that was given before must not be used any more.
+        """Return the model of a λ; a model returned earlier must no longer be used.
 
         Raises:
-            LambdaError: There is none.
-            DamiMergeError: It cannot be loaded.
+            LambdaError: The λ is unavailable.
+            DamiMergeError: The model cannot be loaded.
         """
         ...
 
     def sidecars(self, lam: Fraction) -> Path:
-        """The folder of its tokenizer, chat template and generation config.
+        """Return the folder with the tokenizer, chat template and generation config of a λ.
 
         Raises:
-            LambdaError: There is none.
+            LambdaError: The λ is unavailable.
         """
         ...
 
     def describe(self) -> dict[str, str]:
-        """Which weights and which sidecars, by digest or by revision."""
+        """Return the weights and sidecars, by digest or revision."""
         ...
 
 
@@ -52,7 +52,7 @@ class GridModels:
         """Read grid.json; nothing is loaded yet.
 
         Raises:
-            GridUnreadable: There is no readable grid.json.
+            GridUnreadable: grid.json is missing, unreadable or malformed.
         """
         self._folder = folder
         self._grid = read_grid(folder)
@@ -61,7 +61,7 @@ class GridModels:
         self._loaded: tuple[Fraction, PreTrainedModel] | None = None
 
     def at(self, lam: Fraction) -> "PreTrainedModel":
-        """Load it; the last one is dropped before."""
+        """Load the checkpoint, after dropping the previous one."""
         if self._loaded is None or self._loaded[0] != lam:
             folder = self.sidecars(lam)
             self._loaded = None
@@ -70,15 +70,15 @@ class GridModels:
         return self._loaded[1]
 
     def sidecars(self, lam: Fraction) -> Path:
-        """The checkpoint's own folder."""
+        """Return the folder of the checkpoint."""
         folder = self._folder / member_of(self._grid, lam).path
         if not folder.is_dir():
-            hint = "build the grid again; what is there is kept"
-            raise GridUnreadable(f"{folder} is in grid.json, and not on the disk", hint=hint)
+            hint = "build the grid again; finished files are kept"
+            raise GridUnreadable(f"{folder} is listed in grid.json but missing on disk", hint=hint)
         return folder
 
     def describe(self) -> dict[str, str]:
-        """The parents' weights as grid.json digests them, and each donor's sidecars."""
+        """Return the digest of the parents' weights from grid.json, and that of the donors' sidecars."""
         grid = self._grid
         donors = {member.donor: member for member in grid.checkpoints}
         return {
@@ -101,12 +101,12 @@ class LiveModels:
         dtype: str | None = None,
         offload: bool = False,
     ) -> None:
-        """Load both sides; weights that are still on the Hub are downloaded.
+        """Load both sides; download weights that are only on the Hub.
 
         Raises:
-            DamiMergeError: What `load_live` raises.
+            DamiMergeError: Same as `load_live`.
 
-        Peak memory: that of `load_live`.
+        Peak memory: same as `load_live`.
         """
         self._sides: dict[Side, Checkpoint] = {"instruct": fetched(instruct), "thinking": fetched(thinking)}
         self._dtype = dtype
@@ -115,17 +115,17 @@ class LiveModels:
         )
 
     def at(self, lam: Fraction) -> "PreTrainedModel":
-        """Write its weights into the one model, unless they are there."""
+        """Set the model to a λ, unless it is already set to it."""
         if self._live.lam != lam:
             self._live.set_lambda(lam)
         return self._model
 
     def sidecars(self, lam: Fraction) -> Path:
-        """Those of Instruct at λ = 0 and of Thinking above, as a grid has them."""
+        """Return the folder of Instruct at λ = 0 and of Thinking above, as in a grid."""
         return self._sides["instruct" if lam == 0 else "thinking"].root
 
     def describe(self) -> dict[str, str]:
-        """Both sides' weights by revision, or of a local folder by digest: it reads the files."""
+        """Return both sides' weights by revision or, for a local folder, by digest: reads all files."""
         sides = self._sides.items()
         return {
             "backend": "hf live",

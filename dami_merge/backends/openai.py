@@ -1,12 +1,12 @@
-"""Asks the model of a λ on any OpenAI-compatible server, through the official client.
+"""Backend that queries the model of a λ on any OpenAI-compatible server, with the official client.
 
-The client retries (408, 409, 429, 5xx, a lost connection, a time-out) with exponential back-off, and does as
-`Retry-After` says up to two minutes.
+The client retries (408, 409, 429, 5xx, a lost connection, a timeout) with exponential backoff, and obeys
+`Retry-After` up to two minutes.
 
-Servers differ in what they honour. `transformers serve` 5.23 refuses `top_k` (422), samples only where the
-checkpoint's generation_config says `do_sample`, and seeds one generator that all requests share: it repeats
-itself with a concurrency of 1 only. vLLM takes what is not sent, such as a top_k that is off, from the
-checkpoint's generation_config: start it with `--generation-config vllm`.
+Servers differ in which parameters they honour. `transformers serve` 5.23 rejects `top_k` (422), samples only
+if the checkpoint's generation_config sets `do_sample`, and seeds one generator that all requests share: its
+answers are reproducible only with a concurrency of 1. vLLM takes parameters that are not sent, such as a
+disabled top_k, from the checkpoint's generation_config: start it with `--generation-config vllm`.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -23,14 +23,14 @@ from dami_merge.router.endpoint import Endpoint, Endpoints
 from dami_merge.sampling import SamplingSettings
 
 _SERVER_SEED_BITS = 31
-"""What every server takes."""
+"""Width of a seed that every server accepts."""
 
 
 class OpenAIBackend:
     """A `Backend` on a server (the extra `sweep`).
 
-    Every answer is a request of its own with a seed of its own: a server that seeds each request apart gives
-    the same samples again, up to the rounding of its batches.
+    Every answer is a separate request with its own seed: a server that seeds each request separately
+    reproduces the samples, except for the rounding of its batches.
     """
 
     def __init__(
@@ -40,12 +40,13 @@ class OpenAIBackend:
         *,
         count_tokens: Callable[[str], int] | None = None,
     ) -> None:
-        """Take the addresses; nothing is sent yet.
+        """Configure the backend; nothing is sent yet.
 
         Args:
-            endpoints: From λ to a URL and a model's name.
-            connection: None is the default of each setting.
-            count_tokens: Of a text, for a server that does not tell; without, such a server is refused.
+            endpoints: Maps λ to a URL and the name of a model.
+            connection: How to connect; None uses the default of each setting.
+            count_tokens: Counts the tokens of a text, for a server that does not report usage; None refuses
+                the answers of such a server.
         """
         self._endpoints = endpoints
         self._connection = connection or Connection()
@@ -54,24 +55,24 @@ class OpenAIBackend:
     def generate(
         self, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Generator[tuple[Request, Generation], None, None]:
-        """Answer every request, λ by λ, each as soon as its reply is there.
+        """Answer every request, λ by λ, each as soon as its reply arrives.
 
-        A server that loads models on demand would load them again and again if requests of several λ were
-        mixed.
+        Requests of several λ are not mixed, because a server that loads models on demand would load each
+        model again and again.
 
-        `seconds` is the wall time of a request, its retries included. The first request that fails for good
-        ends the others; answers that came before are given out first.
+        `seconds` is the wall time of a request, including its retries. The first request that fails for good
+        cancels the others, after the answers that arrived before it were returned.
 
         Raises:
-            BackendError: The openai package is missing; the server is out of reach, does not know the model,
-                refuses the key, or gives no usable answer.
-            UsageError: A top_k is set, and the connection does not send it.
-            LambdaError: The grid has no such λ.
+            BackendError: The openai package is not installed; or the server is unreachable, does not know the
+                model, rejects the key, or returns an unusable answer.
+            UsageError: A top_k is set, but the connection does not send it.
+            LambdaError: The λ is not in the grid.
         """
         if sampling.temperature > 0 and sampling.top_k and not self._connection.send_top_k:
             raise UsageError(
-                f"top_k is {sampling.top_k}, and this server is not sent any",
-                hint="set top_k to 0, or send it",
+                f"top_k is {sampling.top_k}, but the connection does not send top_k",
+                hint="set top_k to 0, or use send_top_k=True",
             )
         groups = by_lambda(requests)
         endpoints = {lam: self._endpoints.of(lam) for lam in groups}
@@ -88,15 +89,15 @@ class OpenAIBackend:
                 yield from running.results()
 
     def describe(self) -> dict[str, str]:
-        """Kind of backend, the template of model names, and the grid's weights where a grid was given."""
+        """Return kind of backend, template of the model name and, for a grid, the digest of its weights."""
         return self._endpoints.describe()
 
 
 def _require_openai() -> None:
     try:
-        import openai  # noqa: F401 - only whether it is there
+        import openai  # noqa: F401 - checks only that it is installed
     except ImportError as error:
-        message = "asking a server needs the openai package, which is not installed"
+        message = "sending requests to a server needs openai, which is not installed"
         raise BackendError(message, hint=install_hint("sweep")) from error
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's generation_config.json says of sampling, and where a sweep does something else."""
+"""The sampling settings in a checkpoint's generation_config.json, and how a sweep differs from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ _NEUTRAL: Mapping[str, object] = {
 
 
 def json_object(path: Path) -> dict[str, object]:
-    """A small JSON file that holds an object; empty where there is no file.
+    """Read a small JSON file that holds an object; return an empty dict if the file does not exist.
 
     Raises:
-        InputRefused: It is not JSON, or no object.
+        InputRefused: The file is not a JSON object.
     """
     value = read_json(path) if path.is_file() else {}
     if not isinstance(value, dict):
@@ -33,7 +33,7 @@ def json_object(path: Path) -> dict[str, object]:
 
 
 def own_settings(folder: Path) -> dict[str, object]:
-    """The fields of a checkpoint's generation_config.json that bear on sampling; empty without the file.
+    """Read the fields of a checkpoint's generation_config.json that affect sampling; empty without the file.
 
     Raises:
         InputRefused: The file is not a JSON object.
@@ -44,7 +44,7 @@ def own_settings(folder: Path) -> dict[str, object]:
 
 
 def settings_notes(own: Mapping[str, object], sampling: SamplingSettings) -> tuple[str, ...]:
-    """Where a sweep differs from what the model's makers recommend, one sentence each.
+    """Describe how a sweep differs from the settings that the model recommends, one sentence each.
 
     Example:
         >>> settings_notes({"temperature": 0.7, "min_p": 0.05}, SamplingSettings())

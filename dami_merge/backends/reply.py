@@ -1,4 +1,4 @@
-"""One answer of a chat completions endpoint, checked: text, tokens, finish. Knows nothing of connections."""
+"""Check one answer of a chat completions endpoint: text, tokens, finish. Knows nothing about connections."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion import Choice
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
-"""As vLLM, SGLang and transformers name what their reasoning parsers cut out."""
+"""Fields in which vLLM, SGLang and transformers return the reasoning that their parsers separate."""
 
 _SHOWN = 200
 
@@ -19,20 +19,21 @@ _SHOWN = 200
 def read_reply(
     reply: object, *, max_tokens: int, seconds: float, count_tokens: Callable[[str], int] | None = None
 ) -> Generation:
-    """Check a reply, and put its reasoning back in front of the answer.
+    """Check a reply and put its reasoning back in front of the answer.
 
-    Reasoning without an answer is an unclosed block: whether the model closed it, such a server does not say.
-    `prefilled` is told from the text: a block that is closed and never opened was opened by the template.
+    Reasoning without an answer counts as an unclosed block, since the server does not report whether the
+    model closed it. `prefilled` is inferred from the text: a block that is closed but never opened was opened
+    by the template.
 
     Args:
-        reply: What the client made of the body; anything at all.
-        max_tokens: The cap that was asked for.
-        seconds: Passed on.
-        count_tokens: Of a text, where the server does not count.
+        reply: The reply as parsed by the client; may be any object.
+        max_tokens: The requested cap.
+        seconds: Wall time, copied to the answer.
+        count_tokens: Counts the tokens of a text if the server does not.
 
     Raises:
-        BackendError: It is no chat completion of one choice, has no usage, was cut by something else than the
-            cap, or ended in another way than `stop` or `length`.
+        BackendError: The reply is not a chat completion with one choice, does not report its usage, was
+            truncated before the cap, or ended with another reason than `stop` or `length`.
     """
     choice, usage = _parts(reply)
     text = _text(choice)
@@ -41,8 +42,8 @@ def read_reply(
         tokens = count_tokens(text)
     if not isinstance(tokens, int):
         raise BackendError(
-            "the server does not say how many tokens it generated (usage.completion_tokens)",
-            hint="tokens are what a sweep measures: switch usage on, or have them counted here",
+            "the server does not report the number of generated tokens (usage.completion_tokens)",
+            hint="enable usage on the server, or pass count_tokens in Python",
         )
     finish = _finish(choice, tokens, max_tokens)
     closed = text.find(END)
@@ -56,8 +57,8 @@ def _parts(reply: object) -> "tuple[Choice, object]":
     choices = reply.choices if isinstance(reply, ChatCompletion) else None
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], Choice):
         raise BackendError(
-            f"the server's answer is no chat completion of one choice: {str(reply)[:_SHOWN]}",
-            hint="is the base URL that of an OpenAI-compatible API? It usually ends in /v1",
+            f"the server did not return a chat completion with one choice: {str(reply)[:_SHOWN]}",
+            hint="check that the base URL is that of an OpenAI-compatible API; it usually ends in /v1",
         )
     return choices[0], getattr(reply, "usage", None)
 
@@ -68,7 +69,7 @@ def _text(choice: "Choice") -> str:
     found = (getattr(message, name, None) for name in _REASONING_FIELDS)
     reasoning = next((value for value in found if value), "")
     if message is None or not isinstance(content, str) or not isinstance(reasoning, str):
-        raise BackendError(f"the server's answer holds no text: {str(message)[:_SHOWN]}")
+        raise BackendError(f"the server returned an answer without text: {str(message)[:_SHOWN]}")
     if not reasoning:
         return content
     return f"{BEGIN}{reasoning}{END}{content}" if content else f"{BEGIN}{reasoning}"
@@ -80,11 +81,12 @@ def _finish(choice: "Choice", tokens: int, max_tokens: int) -> Finish:
         return "stop"
     if reason != "length":
         raise BackendError(
-            f"the server ended an answer with {reason!r}", hint="a sweep can use `stop` and `length` only"
+            f"the server ended an answer with finish_reason {reason!r}",
+            hint="a sweep accepts only `stop` and `length`",
         )
     if tokens < max_tokens:
         raise BackendError(
-            f"the server cut an answer at {tokens} tokens, and {max_tokens} were allowed",
-            hint="give the server a longer context, or allow fewer tokens",
+            f"the server truncated an answer at {tokens} tokens, below the cap of {max_tokens}",
+            hint="start the server with a longer context, or use a smaller --max-tokens",
         )
     return "length"

@@ -1,4 +1,4 @@
-"""The seed of one answer: of the sweep's seed, the question, λ and the sample number, and of nothing else."""
+"""The seed of one answer, derived only from the sweep's seed, the question, λ and the sample number."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from dami_merge.evaluation.generation import Request
 from dami_merge.lambdas import fraction_text
 
 SEED_BITS = 128
-"""As wide as the key of a Philox generator."""
+"""Width of the key of a Philox generator."""
 
 
 def answer_seed(seed: int, request: Request) -> int:
-    """A number of 128 bits; a server that takes fewer gets the lowest.
+    """Return a seed of 128 bits; a server that accepts fewer gets the lowest ones.
 
-    Stable across releases, machines and Python versions: a sweep that goes on elsewhere draws the same.
+    Stable across releases, machines and Python versions: a sweep resumed elsewhere draws the same samples.
     """
     identity = json.dumps([seed, request.question.id, fraction_text(request.lam), request.sample])
     digest = hashlib.blake2b(identity.encode(), digest_size=SEED_BITS // 8).digest()

@@ -1,4 +1,4 @@
-"""What the client says when a server fails, in words that tell what to do."""
+"""Turn the errors of the client into messages that say what to do."""
 
 from typing import TYPE_CHECKING
 
@@ -11,48 +11,51 @@ if TYPE_CHECKING:
 _SHOWN_MODELS = 12
 _SHOWN = 300
 _LISTING_S = 10.0
-_KEY = "give an API key that it accepts, or set OPENAI_API_KEY"
-_SETTING = "it refuses a model or a setting; not every server takes a top_k"
+_KEY = "pass a valid --api-key, or set OPENAI_API_KEY"
+_SETTING = "the server rejects the model or a setting; not every server accepts top_k"
 _HINTS = {400: _SETTING, 401: _KEY, 403: _KEY, 422: _SETTING}
 
 
 async def explained(
     error: "APIError", client: "AsyncOpenAI", endpoint: Endpoint, retries: int
 ) -> BackendError:
-    """The error as one of ours; for a model that is not there, with those that are.
+    """Turn an error of the client into a BackendError; for an unknown model, list the server's models.
 
     Args:
-        error: From the client, its retries done.
-        client: Asked for the server's models, if the endpoint was not found.
-        endpoint: What was asked.
-        retries: How many there were, at most.
+        error: The client's error after all retries.
+        client: Lists the server's models if the endpoint was not found.
+        endpoint: The endpoint of the request.
+        retries: Maximum number of retries.
     """
     import openai
 
-    url, after = endpoint.base_url, f" (after {retries} retries)" if retries else ""
+    url = endpoint.base_url
+    after = f" (after {retries} {'retry' if retries == 1 else 'retries'})" if retries else ""
     if isinstance(error, openai.APITimeoutError):
-        hint = "allow more time, or fewer requests at once"
+        hint = "use a larger --timeout or a smaller --concurrency"
         return BackendError(f"{url} did not answer in time{after}", hint=hint)
     if isinstance(error, openai.APIConnectionError):
         cause = f": {error.__cause__}" if error.__cause__ else ""
-        return BackendError(f"{url} cannot be reached{after}{cause}", hint="is the server running there?")
+        return BackendError(
+            f"{url} cannot be reached{after}{cause}", hint="check that the server is running at this URL"
+        )
     if not isinstance(error, openai.APIStatusError):
-        return BackendError(f"{url} gave no usable answer: {error.message[:_SHOWN]}")
+        return BackendError(f"{url} returned an unusable answer: {error.message[:_SHOWN]}")
     hint = _HINTS.get(error.status_code, "")
-    said = f"{url} answers {error.status_code}: {error.response.text[:_SHOWN].strip()}"
+    said = f"{url} returned {error.status_code}: {error.response.text[:_SHOWN].strip()}"
     if error.status_code == 404:
         said, hint = f"{said} (model {endpoint.model!r})", await _models(client)
     return BackendError(said if hint else said + after, hint=hint)
 
 
 async def _models(client: "AsyncOpenAI") -> str:
-    """Which models the server has, as a hint."""
+    """Return the models of the server as a hint."""
     from openai import APIError
 
     try:
         page = await client.with_options(max_retries=0, timeout=_LISTING_S).models.list()
         names = [model.id for model in page.data]
-    except (APIError, ValueError, AttributeError, TypeError):  # it has no such list, or one of another form
-        return "is the base URL right? It usually ends in /v1"
+    except (APIError, ValueError, AttributeError, TypeError):  # the list is unsupported or malformed
+        return "check the base URL; it usually ends in /v1"
     more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
-    return f"it has {', '.join(names[:_SHOWN_MODELS])}{more}" if names else "it lists no model at all"
+    return f"available: {', '.join(names[:_SHOWN_MODELS])}{more}" if names else "the server lists no models"

@@ -1,1 +1,1 @@
-"""The command line: parse, call, render. The only room that knows click and rich."""
+"""The command line: parse, call, render. The only part of the package that uses click and rich."""

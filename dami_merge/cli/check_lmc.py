@@ -1,4 +1,4 @@
-"""`dami-merge check-lmc`: is the line between two models worth walking?"""
+"""`dami-merge check-lmc`: can two models be interpolated?"""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ BUNDLED_TEXTS = "bundled"
 
 @dataclass(frozen=True, slots=True)
 class PathOptions:
-    """What was typed of the walk along the path."""
+    """Options for the walk along the path, as given on the command line."""
 
     texts: str | None
     steps: int | None
@@ -34,7 +34,7 @@ class PathOptions:
     device: str
 
     def walk(self) -> "Walk | None":
-        """Read the texts, before the weights; None where no texts were given.
+        """Read the texts before the weights; return None if no texts were given.
 
         Raises:
             UsageError: Options of the walk were given without texts.
@@ -42,8 +42,8 @@ class PathOptions:
         """
         if self.texts is None:
             if self.steps is not None or self.limit is not None:
-                hint = "add --texts FILE, or --texts bundled"
-                raise UsageError("--steps and --limit are for --texts", hint=hint)
+                hint = "add --texts FILE or --texts bundled"
+                raise UsageError("--steps and --limit need --texts", hint=hint)
             return None
         from dami_merge.connectivity.check import Walk
         from dami_merge.connectivity.texts import read_texts
@@ -54,21 +54,21 @@ class PathOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What was typed of how the weights are read."""
+    """Options for reading the weights, as given on the command line."""
 
     sample: str | None
     seed: int | None
     download: bool
 
     def chosen(self) -> "Sample | None":
-        """How much to read; None is everything.
+        """Return the sample to read; None means all weights.
 
         Raises:
-            UsageError: The share is invalid, or a seed was given without one.
+            UsageError: The share is invalid, or a seed was given without a sample.
         """
         if self.sample is None:
             if self.seed is not None:
-                raise UsageError("--seed is for --sample", hint="add --sample 5%")
+                raise UsageError("--seed needs --sample", hint="add --sample 5%")
             return None
         from dami_merge.connectivity.sample import Sample
 
@@ -77,29 +77,29 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class LmcFiles:
-    """Files that were asked for."""
+    """Files to write."""
 
     csv: Path | None
     html: Path | None
 
     def refuse(self) -> None:
-        """Refuse, before hours of work, files that could not be written.
+        """Refuse files that cannot be written, before hours of work.
 
         Raises:
-            UsageError: One cannot be written, or both are the same.
-            DamiMergeError: The extra `report` is not installed, and a page was asked for.
+            UsageError: A file cannot be written, or both options name the same file.
+            DamiMergeError: A page was requested, and the extra `report` is not installed.
         """
         for file in (self.csv, self.html):
             refuse_unwritable(file)
         if self.csv is not None and self.html is not None and self.csv.resolve() == self.html.resolve():
-            raise UsageError(f"--csv and --html both name {self.csv}", hint="name two files")
+            raise UsageError(f"--csv and --html both name {self.csv}", hint="give two different files")
         if self.html is not None:
             from dami_merge.report.page import plotting
 
             plotting()
 
     def write(self, check: "Check") -> None:
-        """Write them."""
+        """Write the requested files."""
         if self.csv is not None:
             write_csv(check.weights, self.csv)
         if self.html is not None:
@@ -110,56 +110,72 @@ class LmcFiles:
             click.echo(f"page written: {self.html}", err=True)
 
 
-@click.command("check-lmc", short_help="Check a pair for mode connectivity.")
+@click.command("check-lmc", short_help="Check whether two models can be interpolated.")
 @click.argument("models", nargs=-1, metavar="[INSTRUCT THINKING]")
 @click.option(
     "--threshold",
     type=click.FloatRange(-1, 1),
     default=0.99,
     show_default=True,
-    help="Cosine from which a layer is connected.",
+    help="Lowest cosine at which a layer counts as connected.",
 )
 @click.option(
     "--texts",
     metavar="FILE",
-    help="JSONL of texts to walk the path with, or `bundled`; without, only the weights are compared."
-    " Needs the weights on this disk: a model of the Hub is downloaded.",
+    help="Also measure the path between the models on these texts: a JSONL file, or `bundled`."
+    " Downloads the weights of Hub models.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(4),
     metavar="N",
-    help="Walk over N+1 λ, five at least: fewer cannot tell a large step from a usual one.  [default: 10]",
+    help="Measure the path at N+1 evenly spaced λ; 5 λ are the fewest that show an unusually large step."
+    "  [default: 10]",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N texts.  [default: all]")
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for --texts."
+    "--limit", type=click.IntRange(1), metavar="N", help="Use only the first N texts.  [default: all]"
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device for --texts: auto, cpu, cuda, cuda:1 or mps.",
 )
 @click.option(
     "--difference",
     is_flag=True,
-    help="Also whether the difference survives rounding, and of how few directions it is made (a sample).",
+    help="Also examine a sample of the difference: how much survives rounding, and how few directions"
+    " contain most of it.",
 )
 @click.option(
-    "--diff", is_flag=True, help="Print how configs, sampling defaults, tokenizers and templates differ."
+    "--diff",
+    is_flag=True,
+    help="Print how the configs, sampling defaults, tokenizers and chat templates differ.",
 )
 @click.option(
     "--sample",
     metavar="SHARE",
-    help="A first look: read so much of every tensor, such as 5%, and say what that proves.",
+    help="Take a quick look: read only this share of every tensor, such as 5%, and report what it proves.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), metavar="N", help="Which chunks --sample reads.  [default: 0]"
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Seed for the chunks that --sample reads.  [default: 0]",
 )
 @click.option(
     "--download",
     is_flag=True,
-    help="Keep the weights of Hub models in the Hub's cache; without, they are read and not kept.",
+    help="Keep the weights of Hub models in the Hub cache. By default, they are streamed and not kept.",
 )
-@click.option("--heat", is_flag=True, help="Print the cosine of every layer by every kind of module.")
-@click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and modules.")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write one line for every tensor.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page of all of it.")
+@click.option(
+    "--heat", is_flag=True, help="Print a heat map: the cosine of every kind of module in every layer."
+)
+@click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and kinds of modules.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a CSV file with one line per tensor.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Write all results as one self-contained HTML page."
+)
 @json_option
 @gathered(PathOptions, "path")
 @gathered(ReadOptions, "read")
@@ -176,23 +192,27 @@ def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
     files: LmcFiles,
     as_json: bool,
 ) -> None:
-    """Compare two models layer by layer, and with --texts walk the path between them.
+    """Compare two models layer by layer and, with --texts, along the path between them.
 
-    The first verdict goes by the matrices of the worst layer: connected from a cosine of 0.99, doubtful from
-    0.95. Norms and biases are reported apart, since those of unrelated models are alike.
+    The verdict on the weights depends on the matrices of the worst layer: connected from a cosine of 0.99,
+    doubtful from 0.95, not connected below. Norms and biases are reported separately, because they are alike
+    even in unrelated models.
 
-    Weights that are close need not behave: --texts measures the loss at every λ and how far the hidden states
-    move at each step, and answers whether both models lie in one basin, whether the path is smooth, and
-    whether the loss goes one way. It needs the extra `live`, and memory for three models.
+    Close weights do not guarantee that the models in between work. --texts measures the loss at every λ and
+    how far the hidden states move at each step, and answers three questions: do both models lie in one basin,
+    is the path smooth, and does the loss only rise or only fall? It needs the extra `live`, and memory for
+    three models.
 
-    Models of the Hub are read by byte ranges at one commit, and their weights are not kept; --sample reads a
-    few chunks of every tensor, and decides only what they prove at a confidence of 95%.
+    Hub models are read by byte ranges at one commit, and their weights are not kept. --sample reads a few
+    chunks of every tensor and decides only what they prove at 95% confidence.
 
-    Exits with 1 unless the weights are connected, and with --texts in one basin and the path smooth. Without
-    models the bundled tiny pair is checked.
+    The exit code is 0 if the weights are connected and, with --texts, both models lie in one basin and the
+    path is smooth; otherwise it is 1. Without models, the bundled tiny pair is checked.
     """
     if len(models) not in {0, 2}:
-        raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
+        raise UsageError(
+            f"expected two models or none, got {len(models)}", hint="give INSTRUCT and THINKING, or neither"
+        )
     files.refuse()
     sample, walk = read.chosen(), path.walk()
     from dami_merge.checkpoint.source import fetched, open_both
@@ -204,7 +224,7 @@ def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
     try:
         check = _checked(both, threshold, sample, walk, difference=difference, found=found)
     except DamiMergeError:
-        for partial in found:  # what was found before the error is not lost
+        for partial in found:  # results from before the error are not lost
             files.write(partial)
             if not as_json:
                 show_lmc(partial, tables)
@@ -227,7 +247,7 @@ def _checked(
     difference: bool,
     found: "list[Check]",
 ) -> "Check":
-    """Check, with progress on stderr; the weights alone are added to `found` as soon as they are compared."""
+    """Run the check with progress on stderr; append the result for the weights to `found` once it exists."""
     from dami_merge.connectivity.check import Check, Watch, check_lmc
     from dami_merge.connectivity.report import WeightsReport
 

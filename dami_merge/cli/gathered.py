@@ -1,4 +1,4 @@
-"""Options of a command that belong together arrive as one value."""
+"""Pass options of a command that belong together as one value."""
 
 import dataclasses
 import functools
@@ -9,10 +9,10 @@ Command = Callable[..., None]
 
 
 def gathered(form: type[Any], parameter: str) -> Callable[[Command], Command]:
-    """Pass the options that are named like the fields of a class as one argument.
+    """Pass the options named like the fields of a class as one argument.
 
     Args:
-        form: A dataclass or a msgspec struct; every field must be an option of the command.
+        form: A dataclass or a msgspec struct, each field of which is an option of the command.
         parameter: Name of the command's parameter that receives the value.
     """
     names = tuple(getattr(form, "__struct_fields__", ())) or tuple(f.name for f in dataclasses.fields(form))

@@ -1,4 +1,4 @@
-"""`dami-merge grid`: build the grid, or show the plan of it."""
+"""`dami-merge grid`: build a grid, or print the plan for it."""
 
 from functools import partial
 from pathlib import Path
@@ -30,35 +30,40 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("grid"),
     show_default=True,
-    help="Folder of the grid.",
+    help="Folder to build the grid in.",
 )
 @click.option(
     "--lambdas",
     metavar="LIST",
-    help="λ as exact fractions: 0,1/4,0.5,3/4,1 or 0.37.  [default: 0, 0.1, …, 1]",
+    help="λ to build, read as exact fractions: 0,1/4,0.5,3/4,1 or 0.37.  [default: 0, 0.1, …, 1]",
 )
-@click.option("--steps", type=int, metavar="N", help="N+1 evenly spaced λ instead.")
+@click.option("--steps", type=int, metavar="N", help="Build N+1 evenly spaced λ instead.")
 @click.option(
-    "--dtype", type=click.Choice(FLOAT_NAMES), help="Float dtype to write.  [default: each tensor's own]"
+    "--dtype",
+    type=click.Choice(FLOAT_NAMES),
+    help="Dtype of the float tensors to write.  [default: the dtype of each source tensor]",
 )
 @click.option(
     "--donor",
     type=click.Choice(["instruct", "thinking"]),
-    help="Whose tokenizer, templates and config.  [default: instruct at λ = 0, thinking above]",
+    help="Side that the tokenizer, chat template and config are copied from."
+    "  [default: instruct at λ = 0, thinking above]",
 )
-@click.option("--name", help="Prefix of the served model names.  [default: what both models' names share]")
+@click.option(
+    "--name", help="Prefix of the served model names.  [default: what the names of both models share]"
+)
 @click.option(
     "--allow-config",
     multiple=True,
     metavar="FIELD",
-    help="Field of config or tokenizer that may differ; repeatable.",
+    help="Allow this field of the config or tokenizer to differ between the models; repeatable.",
 )
 @click.option("--allow-nonfinite", is_flag=True, help="Interpolate NaN and Inf instead of refusing them.")
 @click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="auto, cpu, cuda (all of them), cuda:0,cuda:2 or mps; the bits are the same.",
+    help="auto, cpu, cuda (all GPUs), cuda:0,cuda:2 or mps; the result is bit-identical on all of them.",
 )
 @click.option(
     "--block-size",
@@ -66,25 +71,26 @@ if TYPE_CHECKING:
     default=4096,
     show_default=True,
     metavar="KIB",
-    help="Size of one buffer; bounds the memory.",
+    help="Size of one buffer in KiB; bounds the memory used.",
 )
 @click.option(
     "--endpoints",
     type=click.Choice(["auto", "link", "write"]),
     default="auto",
     show_default=True,
-    help="λ = 0 and 1 where they are a source's file: auto reflinks where the disk can, link hard-links.",
+    help="How to create the files of λ = 0 and 1 that equal a source file: auto tries a reflink, link a hard"
+    " link, and both fall back to write.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print what would be done, and any refusal; reads headers only."
+    "--dry-run", is_flag=True, help="Print the plan, and any reason to refuse it; reads headers only."
 )
 @click.option(
     "--fresh",
     is_flag=True,
-    help="Start over in a folder that holds an earlier run's work.  [default: resume]",
+    help="Delete what an earlier run left in the folder and start over.  [default: resume]",
 )
 @json_option
-def grid_command(  # noqa: PLR0913 - click hands over one argument per option
+def grid_command(  # noqa: PLR0913 - click passes one argument per option
     *,
     models: tuple[str, ...],
     recipe: Path | None,
@@ -103,10 +109,10 @@ def grid_command(  # noqa: PLR0913 - click hands over one argument per option
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Build a checkpoint at every λ between two fine-tunes of one base.
+    """Build a checkpoint at every λ between two fine-tunes of one base model.
 
-    INSTRUCT and THINKING are model folders or Hub ids (org/name, org/name@revision); without them, and
-    without a recipe, the bundled tiny pair is taken.
+    INSTRUCT and THINKING are model folders or Hub ids (org/name, org/name@revision). Without them, and
+    without a recipe, the bundled tiny pair is used.
 
     \b
       dami-merge grid                                        the bundled pair, eleven λ
@@ -114,8 +120,8 @@ def grid_command(  # noqa: PLR0913 - click hands over one argument per option
       dami-merge grid ./instruct ./thinking --lambdas 0.37   one checkpoint
       dami-merge grid --recipe recipes/qwen3-4b-2507.yaml --dry-run
 
-    A killed run is resumed by the same command and ends byte-identical.
-    """  # noqa: D301 - \b is click's mark for text it must not wrap
+    To resume a killed run, run the same command again: the result is byte-identical.
+    """  # noqa: D301 - \b tells click not to wrap the next paragraph
     from dami_merge.grid.planning import plan_grid
 
     wanted = _recipe(models, recipe, lambdas, steps)
@@ -139,9 +145,11 @@ def _recipe(models: tuple[str, ...], file: Path | None, lambdas: str | None, ste
     from dami_merge.lambdas import even_grid, parse_lambdas
 
     if len(models) not in {0, 2}:
-        raise UsageError(f"{len(models)} model(s) given", hint="give INSTRUCT and THINKING, or neither")
+        raise UsageError(
+            f"expected two models or none, got {len(models)}", hint="give INSTRUCT and THINKING, or neither"
+        )
     if lambdas is not None and steps is not None:
-        raise UsageError("--lambdas and --steps exclude each other")
+        raise UsageError("--lambdas and --steps cannot be used together")
     if file is not None:
         wanted = read_recipe(file)
         if models:
@@ -179,7 +187,7 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
             built = build_grid(plan, device=device, fresh=fresh, on_progress=on_progress)
     except KeyboardInterrupt:
         click.echo(
-            f"finished shards are kept in {plan.output}; the same command goes on from there",
+            f"finished shards are kept in {plan.output}; run the same command again to resume",
             err=True,
         )
         raise
@@ -190,7 +198,7 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
 
 
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:
-    """What a run would stop at before its first byte, found without taking the lock or writing anything."""
+    """Return the errors that would stop a run before its first byte, without taking the lock or writing."""
     from dami_merge.grid.admission import refuse_folder, require_space
 
     found: list[DamiMergeError] = []

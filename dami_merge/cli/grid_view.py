@@ -1,5 +1,6 @@
-"""What `dami-merge grid` prints: a plan, or what was built; as a table or as a JSON value."""
+"""What `dami-merge grid` prints: the plan or the result of a run, as a table or as a JSON value."""
 
+from collections.abc import Sized
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -28,36 +29,36 @@ def print_plan(plan: "GridPlan") -> None:
         where = ", on the Hub" if side.remote else ""
         table.add_row(
             title,
-            f"{side.spec}{revision}: {size_text(side.size_bytes)} in {len(side.files)} file(s){where}",
+            f"{side.spec}{revision}: {size_text(side.size_bytes)} in {_counted(side.files, 'file')}{where}",
         )
     table.add_row("λ", ", ".join(label(lam) for lam in plan.lambdas))
     folders = names[0] if count == 1 else f"{names[0]} … {names[-1]}"
     table.add_row(
         "write",
         f"{plan.output}/{folders}: {count} × {size_text(plan.checkpoint_bytes)} in"
-        f" {len(plan.shards)} shard(s) each, {size_text(plan.write_bytes)} in all",
+        f" {_counted(plan.shards, 'shard')} each, {size_text(plan.write_bytes)} in total",
     )
     if plan.download_bytes:
-        table.add_row("download", f"{size_text(plan.download_bytes)} into the Hub's cache")
+        table.add_row("download", f"{size_text(plan.download_bytes)} into the Hub cache")
     table.add_row("read", f"{size_text(plan.read_bytes)}, once for all λ")
     table.add_row("free", f"{size_text(free_bytes(plan.output))} on the disk of {plan.output}")
     table.add_row(
         "memory",
-        f"at most {size_text(plan.memory_bytes)} above torch, whatever the size of the models"
+        f"at most {size_text(plan.memory_bytes)} above torch, for models of any size"
         f" (blocks of {size_text(plan.block_bytes)})",
     )
     donors = {plan.recipe.donor_of(lam) for lam in plan.lambdas}
-    text = "instruct at λ = 0, thinking above" if len(donors) == 2 else donors.pop()
-    table.add_row("sidecars", f"byte for byte from {text}")
+    text = "instruct at λ = 0 and from thinking above" if len(donors) == 2 else donors.pop()
+    table.add_row("sidecars", f"copied byte for byte from {text}")
     for note in pair.notes:
         table.add_row("note", note)
     for field in pair.allowed:
-        table.add_row("allowed", f"{field} differs and was vouched for")
+        table.add_row("allowed", f"{field} differs between the two models; the difference is waived")
     console().print(table)
 
 
 def plan_value(plan: "GridPlan", refusals: list[DamiMergeError]) -> dict[str, object]:
-    """A plan as JSON, with what a run of it would stop at."""
+    """Return a plan as a JSON value, with the errors that would stop a run of it."""
     from dami_merge.files import free_bytes
     from dami_merge.lambdas import fraction_text
 
@@ -95,7 +96,7 @@ def plan_value(plan: "GridPlan", refusals: list[DamiMergeError]) -> dict[str, ob
 
 
 def built_value(built: "Built") -> dict[str, object]:
-    """What a run did, as JSON."""
+    """Return the result of a run as a JSON value."""
     return {
         "path": str(built.path),
         "devices": list(built.devices),
@@ -114,7 +115,7 @@ def built_value(built: "Built") -> dict[str, object]:
 
 
 def show_built(built: "Built") -> None:
-    """Print what a run did as a table on stdout."""
+    """Print the result of a run as a table on stdout."""
     from rich.table import Table
 
     from dami_merge.files import size_text
@@ -133,19 +134,23 @@ def show_built(built: "Built") -> None:
     out = console()
     out.print(table)
     if built.shared_files:
-        out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share the sources' blocks")
+        out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share disk blocks with the sources")
     if built.made:
         out.print(
             f"{len(members)} checkpoints, {size_text(built.written_bytes)} of weights written"
             f" in {built.wall_s:.1f} s on {', '.join(built.devices)}{_bound(built)}"
         )
     else:
-        out.print("already whole: nothing was written")
+        out.print("already complete: nothing was written")
     out.print(f"check every byte with: dami-merge verify {built.path}")
 
 
+def _counted(items: Sized, noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
 def _bound(built: "Built") -> str:
-    """What a run waited for most, where it took long enough to matter."""
+    """Say what a run waited for most, if it took long enough to matter."""
     if built.wall_s < 1:
         return ""
     name, seconds = max(asdict(built.waits).items(), key=lambda item: float(item[1]))

@@ -1,8 +1,8 @@
 """Ctrl-C at a safe point: between two blocks, never inside a lock that threads share.
 
 An interrupt that Python raises anywhere in the main thread can leave a queue or a future half-changed, and
-then the threads behind it wait for ever. So while blocks are worked on it is noted, and raised by the next
-progress report. A second Ctrl-C does not wait.
+the threads behind it then wait forever. So during work on blocks, Ctrl-C is only recorded, and the next
+progress report raises it. A second Ctrl-C is raised at once.
 """
 
 import signal
@@ -14,7 +14,7 @@ from types import FrameType
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Give a function to be called at safe points; from its first call on, Ctrl-C waits for the next.
+    """Yield a function to call at safe points; after its first call, Ctrl-C is held until the next one.
 
     Outside the main thread, where no handler can be set, the function does nothing.
     """

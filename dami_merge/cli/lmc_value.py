@@ -1,4 +1,4 @@
-"""What `dami-merge check-lmc` found, as a JSON value and as a CSV file."""
+"""The result of `dami-merge check-lmc` as a JSON value and as a CSV file."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lmc_value(check: "Check") -> dict[str, object]:
-    """What was found, as JSON; `path` and `difference` are null where they were not asked for."""
+    """Return the result as a JSON value; `path` and `difference` are null if they were not requested."""
     from dami_merge.connectivity.advice import answers, next_steps
 
     path, difference = check.path, check.difference
@@ -80,7 +80,7 @@ def _path_value(path: "PathReport") -> dict[str, object]:
 
 
 def write_csv(report: "WeightsReport", path: Path) -> None:
-    """Write one line for every tensor, with a heading; the file is whole or not there."""
+    """Write a header and one line per tensor; the file is written completely or not at all."""
     from dami_merge.files import write_durable
 
     text = io.StringIO(newline="")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LmcTables:
-    """Tables that were asked for, beside layers and modules."""
+    """Optional tables, printed in addition to those of layers and modules."""
 
     heat: bool = False
     tensors: bool = False
@@ -36,7 +36,7 @@ _SHADES = (
     (0.99, "▒", "yellow"),
     (0.95, "▓", "dark_orange"),
 )
-"""From which cosine, as which character, in which colour; anything below is the last."""
+"""Lowest cosine, character and colour of each shade; `_DARKEST` is for anything below."""
 
 _DARKEST = ("█", "red")
 _COLOURS = {"yes": "green", "no": "red", "unclear": "yellow", "not asked": "dim"}
@@ -44,7 +44,7 @@ _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
 def show_lmc(check: "Check", tables: LmcTables) -> None:
-    """Print what was found as tables on stdout."""
+    """Print the result as tables on stdout."""
     report, path, difference = check.weights, check.path, check.difference
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
@@ -89,28 +89,30 @@ def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
     lines: list[str | Text] = [
         Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
-        f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f},"
-        f" {report.threshold:.10g} is asked for",
+        f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f}"
+        f" (threshold {report.threshold:.10g})",
     ]
     if report.identical_tensors:
-        lines.append(f"{report.identical_tensors} of {len(report.tensors)} tensors are equal in both")
+        lines.append(
+            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models"
+        )
     return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 
 def _sample_lines(report: "WeightsReport") -> list[str]:
-    """What was read, what it proves, and what it cannot see."""
+    """Describe what was read, what it proves, and what it can miss."""
     sample = report.sample
     if sample is None:
         return []
     read, total = size_text(sample.read_bytes), size_text(sample.total_bytes)
     share = sample.read_bytes / max(sample.total_bytes, 1)
     if sample.read_bytes == sample.total_bytes:
-        return [f"read {read}: the tensors are small, and the sample is all of them"]
+        return [f"read {read}: the tensors are so small that the sample covers all of them"]
     return [
         f"read {read} of {total} ({share:.1%}), seed {sample.seed}; all numbers are estimates",
-        f"at {sample.confidence:.0%} confidence every layer's cosine is at least {sample.low:.6f},"
-        f" and the worst at most {sample.high:.6f}",
-        "a change confined to a few rows that no chunk hit is not seen; without --sample all is read",
+        f"at {sample.confidence:.0%} confidence, the worst cosine is between {sample.low:.6f}"
+        f" and {sample.high:.6f}",
+        "a sample can miss a change in a few rows; without --sample, all weights are read",
     ]
 
 
@@ -163,12 +165,12 @@ def _cells(similarity: "Similarity | None") -> tuple[str, ...]:
 
 
 def _shade(cosine: float) -> tuple[str, str]:
-    """A character, so that it can be read without colour, and a colour."""
+    """Return a character, which is readable without colour, and a colour."""
     return next(((mark, colour) for least, mark, colour in _SHADES if cosine >= least), _DARKEST)
 
 
 def _strip(report: "WeightsReport") -> "Text":
-    """The matrices of every layer, a character each."""
+    """Draw the matrices of every layer as one character."""
     from rich.text import Text
 
     shades = [_shade(layer.matrices.cosine) for layer in report.layers if layer.matrices is not None]
@@ -177,7 +179,7 @@ def _strip(report: "WeightsReport") -> "Text":
 
 
 def _heat_table(report: "WeightsReport") -> "Table":
-    """Cosines of the matrices, layers by kinds of modules."""
+    """Tabulate the cosines of the matrices by layer and kind of module."""
     from rich.text import Text
 
     modules = list(dict.fromkeys(cell.module for cell in report.cells))
@@ -190,7 +192,7 @@ def _heat_table(report: "WeightsReport") -> "Table":
 
 
 def _spectrum_table(difference: "DifferenceReport") -> "Table":
-    table = _table("difference of", *(f"rank {rank}" for rank in difference.ranks))
+    table = _table("energy of the difference", *(f"rank {rank}" for rank in difference.ranks))
     for each in difference.spectra:
         table.add_row(each.tensor, *(f"{share:.1%}" for share in each.energy))
     return table
@@ -202,8 +204,8 @@ def _survival_lines(difference: "DifferenceReport") -> list[str]:
     if not difference.survival:
         return ["no sampled element differs"]
     return [
-        f"at λ = {label(each.lam)} rounding keeps {each.kept:.1%} of the difference"
-        f" and adds {each.noise:.1%} of noise"
+        f"at λ = {label(each.lam)}, rounding to the stored dtype keeps {each.kept:.1%} of the difference"
+        f" and adds noise worth {each.noise:.1%} of it"
         for each in difference.survival
     ]
 
@@ -211,7 +213,7 @@ def _survival_lines(difference: "DifferenceReport") -> list[str]:
 def _point_table(path: "PathReport") -> "Table":
     from dami_merge.lambdas import label
 
-    table = _table("λ", "loss", "least cosine to the λ before", "least CKA")
+    table = _table("λ", "loss", "lowest cosine to the previous λ", "lowest CKA")
     table.add_row(label(path.points[0].lam), f"{path.points[0].loss:.4f}", "", "")
     for point, step in zip(path.points[1:], path.steps, strict=True):
         table.add_row(
@@ -221,7 +223,7 @@ def _point_table(path: "PathReport") -> "Table":
 
 
 def _answer_table(check: "Check") -> "Table":
-    """The questions, which of them were answered, and how."""
+    """Tabulate the questions, their answers, and what the answers rest on."""
     from rich.table import Table
     from rich.text import Text
 
@@ -235,14 +237,14 @@ def _answer_table(check: "Check") -> "Table":
 
 
 def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text]":
-    """Configs and sampling side by side with what follows, tokens, and a diff of the chat templates."""
+    """Yield the differences in config and sampling, in the tokenizer, and a diff of the chat templates."""
     from rich.table import Table
     from rich.text import Text
 
     for file, fields in (("config.json", differences.config), ("generation_config", differences.generation)):
         if fields:
             table = Table(box=None, pad_edge=False)
-            for heading in (file, "instruct", "thinking", "what that means"):
+            for heading in (file, "instruct", "thinking", "what it means"):
                 table.add_column(heading, overflow="fold")
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
@@ -253,4 +255,4 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
     for line in differences.template:
         yield Text(line, style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
     if not (differences.config or differences.generation or differences.tokenizer or differences.template):
-        yield Text("config, sampling defaults, tokenizer and chat template are equal")
+        yield Text("config, sampling defaults, tokenizer and chat template are the same in both models")

@@ -1,6 +1,6 @@
-"""The group of commands, and what ends a command early.
+"""The command group, and the handling of errors and Ctrl-C.
 
-Imports click and the command modules only; each command imports what is heavy inside its body, so that
+Imports click and the command modules only; each command imports heavy modules inside its body, so that
 `--help` answers at once.
 """
 
@@ -21,11 +21,11 @@ from dami_merge.cli.verify import verify_command
 from dami_merge.errors import DamiMergeError
 
 INTERRUPTED = 130
-"""What a shell reports for a program that Ctrl-C ended."""
+"""Exit code that a shell reports for a program ended by Ctrl-C."""
 
 
 class _Commands(click.Group):
-    """Turns our errors into a message and their exit code, and Ctrl-C into 130."""
+    """Turns dami-merge's errors into a message and their exit code, and Ctrl-C into 130."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
@@ -39,7 +39,7 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """In the order in which they are used."""
+        """List the commands in the order in which they are used."""
         return list(self.commands)
 
 
@@ -53,7 +53,7 @@ def commands() -> None:
 
     Θ(λ) = λ·Thinking + (1-λ)·Instruct: λ = 0 is the Instruct model, λ = 1 the Thinking model.
 
-    Exit codes: 0 done; 1 checked, and the answer is no; 2 usage; 3 input or environment unfit.
+    Exit codes: 0 success; 1 a check failed; 2 invalid usage; 3 unsuitable input or environment.
     """
 
 
@@ -65,13 +65,13 @@ commands.add_command(report_command)
 
 
 def main() -> None:
-    """The program: run what the command line says."""
+    """Run the program."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to stop
+            stream.reconfigure(errors="replace")  # a terminal that cannot print λ must not stop the program
     gc.set_threshold(
         50_000, 20, 20
-    )  # torch's import makes many objects and no garbage: an eighth of its time
+    )  # importing torch creates many objects and no garbage; this saves an eighth of its time
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     commands()

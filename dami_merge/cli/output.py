@@ -1,4 +1,4 @@
-"""What commands print: JSON, tables, errors, a progress bar. Results on stdout, the rest on stderr."""
+"""What commands print: JSON, tables, errors, progress. Results go to stdout, everything else to stderr."""
 
 import os
 import sys
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 1000
-"""Columns where stdout is no terminal: nothing is cut or wrapped in a log."""
+"""Columns if stdout is not a terminal: nothing is truncated or wrapped in a log."""
 
 
 def show_json(value: object) -> None:
-    """Print one JSON value on stdout: sorted keys, `null` for what is not finite, a newline at the end."""
+    """Print one JSON value on stdout: sorted keys, `null` for non-finite numbers, a newline at the end."""
     import msgspec
 
     text = msgspec.json.Encoder(order="sorted").encode(value)
@@ -27,7 +27,7 @@ def show_json(value: object) -> None:
 
 
 def wants_json() -> bool:
-    """Whether the running command was given `--json`."""
+    """Return whether the running command was given `--json`."""
     context = click.get_current_context(silent=True)
     while context is not None:
         if context.meta.get("dami_merge.json"):
@@ -47,12 +47,12 @@ json_option = click.option(
     is_flag=True,
     callback=_remember_json,
     is_eager=True,
-    help="Print one JSON value on stdout, errors too.",
+    help="Print the result, or the error, as one JSON value on stdout.",
 )
 
 
 def error_value(error: DamiMergeError) -> dict[str, object]:
-    """An error as JSON; a refusal with all of its problems."""
+    """Return an error as a JSON value; a refusal lists all of its problems."""
     value: dict[str, object] = {
         "kind": type(error).__name__,
         "message": str(error),
@@ -66,7 +66,7 @@ def error_value(error: DamiMergeError) -> dict[str, object]:
 
 
 def show_error(error: DamiMergeError) -> None:
-    """Say on stderr what is wrong and the way out; with `--json` the same as a value on stdout."""
+    """Print an error and its hint on stderr; with `--json`, also print them as a JSON value on stdout."""
     if wants_json():
         show_json({"error": error_value(error)})
     lines = str(error).splitlines() or [""]
@@ -79,23 +79,24 @@ def show_error(error: DamiMergeError) -> None:
 
 
 def refuse_unwritable(file: Path | None) -> None:
-    """Refuse an output file that could not be written, before any work is done for it.
+    """Refuse an output file that cannot be written, before any work is done.
 
     Raises:
-        UsageError: It is a folder, or its folder is not there or not writable.
+        UsageError: The file is a folder or is not writable, or its folder is missing or not writable.
     """
     if file is None:
         return
     if file.is_dir():
-        raise UsageError(f"{file} is a folder", hint="name a file in it")
+        raise UsageError(f"cannot write {file}: it is a folder", hint="give a file in that folder")
     if not file.absolute().parent.is_dir():
-        raise UsageError(f"{file}: there is no folder {file.absolute().parent}", hint="make it first")
+        message = f"cannot write {file}: the folder {file.absolute().parent} does not exist"
+        raise UsageError(message, hint="create the folder first")
     if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise UsageError(f"{file} cannot be written", hint="name a file in a folder of yours")
+        raise UsageError(f"cannot write {file}: permission denied", hint="give a file that you may write")
 
 
 def console() -> "Console":
-    """A console on stdout. A string is text as it stands, since names hold `[` and `:`; `Text` has style."""
+    """Return a console on stdout that prints strings verbatim (names hold `[` and `:`); `Text` has style."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
@@ -104,7 +105,7 @@ def console() -> "Console":
 
 @contextmanager
 def counter(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function that is told how many of how many are done; silent where stderr is no terminal."""
+    """Yield a function that shows how many of a total are done; silent if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, of: None  # noqa: ARG005 - the quiet counter
         return
@@ -113,15 +114,15 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Meter(Protocol):
-    """Told how far long work is."""
+    """Shows the progress of long work."""
 
     def __call__(self, done_bytes: int, total_bytes: int, what: str) -> None:
-        """Show the bytes done so far, of how many, and what is in work."""
+        """Show the bytes done so far, the total, and the current item."""
 
 
 @contextmanager
 def meter() -> Iterator[Meter]:
-    """A progress bar on stderr with bytes, rate and time left; nothing where stderr is not a terminal."""
+    """Yield a progress bar on stderr with bytes, rate and time left; silent if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda done_bytes, total_bytes, what: None  # noqa: ARG005 - the quiet meter
         return
@@ -146,7 +147,7 @@ def meter() -> Iterator[Meter]:
     task = progress.add_task("", total=None)
 
     def show(done_bytes: int, total_bytes: int, what: str) -> None:
-        progress.start()  # with the first report, so that what is printed before stands above the bar
+        progress.start()  # with the first report, so that earlier output stays above the bar
         progress.update(task, completed=done_bytes, total=total_bytes, description=what)
 
     try:

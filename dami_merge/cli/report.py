@@ -1,4 +1,4 @@
-"""`dami-merge report`: a sweep as a page, as figures for a paper, and as CSV."""
+"""`dami-merge report`: a sweep as an HTML page, as figures for a paper, and as CSV."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from dami_merge.cli.output import json_option, refuse_unwritable, show_json
 from dami_merge.use_cases.report_files import ReportFiles
 
 
-@click.command(short_help="Make a page of a sweep.")
+@click.command(short_help="Turn a sweep into an HTML page.")
 @click.argument("grid", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--rollouts",
     type=click.Path(path_type=Path),
     default=Path("rollouts.jsonl"),
     show_default=True,
-    help="Of `dami-merge sweep`.",
+    help="Rollouts file written by `dami-merge sweep`.",
 )
 @click.option(
     "-o",
@@ -25,13 +25,13 @@ from dami_merge.use_cases.report_files import ReportFiles
     type=click.Path(path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="The page.",
+    help="HTML page to write.",
 )
 @click.option(
     "--figures",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also write every figure there, as SVG and as PNG.",
+    help="Also write every figure to this folder, as SVG and PNG.",
 )
 @click.option(
     "--csv",
@@ -39,15 +39,15 @@ from dami_merge.use_cases.report_files import ReportFiles
     metavar="FILE",
     help="Also write every sample as one line of CSV.",
 )
-@click.option("--lambdas", metavar="LIST", help="Only these λ.  [default: all in the file]")
+@click.option("--lambdas", metavar="LIST", help="Report only these λ.  [default: all in the file]")
 @click.option(
     "--loss",
     type=click.FloatRange(0, 1),
     default=0.01,
     show_default=True,
-    help="Of accuracy, that the λ worth serving may cost.",
+    help="Accuracy that you accept to lose by serving fewer λ; 0.01 is one percentage point.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
 @json_option
 @gathered(ReportFiles, "files")
 def report_command(
@@ -60,9 +60,10 @@ def report_command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Draw what a sweep found as one self-contained page: it opens anywhere and loads nothing.
+    """Turn a sweep into one self-contained HTML page that opens anywhere and loads nothing.
 
-    GRID adds the digests of the grid that was swept. A sweep that is not finished is drawn as far as it is.
+    GRID is the folder of the grid that was swept; it adds the names of the models and a digest of the tensors
+    to the page. The page of an unfinished sweep shows the answers so far. Needs the extra `report`.
     """
     from dami_merge.evaluation.statistics.summary import sweep_value
     from dami_merge.lambdas import parse_lambdas

@@ -1,4 +1,4 @@
-"""`dami-merge sweep`: answers at every λ, graded, in a file that can be resumed."""
+"""`dami-merge sweep`: graded answers at every λ, in a file that can be resumed."""
 
 from pathlib import Path
 
@@ -21,17 +21,30 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
 @click.option(
     "--recipe",
     type=click.Path(path_type=Path),
-    help="YAML file of questions, λ, sampling and grader; flags override it.",
+    help="YAML file with questions, λ, sampling and grader; flags override it.",
 )
-@click.option("--live", nargs=2, metavar="INSTRUCT THINKING", help="A pair in memory, and no grid.")
+@click.option(
+    "--live",
+    nargs=2,
+    metavar="INSTRUCT THINKING",
+    help="Sweep these two models, interpolated in memory, instead of a grid.",
+)
 @click.option(
     "--questions",
     metavar="SOURCE",
-    help="FILE, bundled[:SPLIT], hf:ORG/NAME[:CONFIG][:SPLIT], gym:NAME:COUNT."
+    help="Questions: FILE, bundled[:SPLIT], hf:ORG/NAME[:CONFIG][:SPLIT] or gym:NAME:COUNT."
     "  [default: bundled, for the bundled pair]",
 )
-@click.option("--format", metavar="NAME", help="Shape of the questions.  [default: by their fields]")
-@click.option("--suffix", metavar="TEXT", help="Ends every prompt that is not native.  [default: by kind]")
+@click.option(
+    "--format",
+    metavar="NAME",
+    help="Format of the questions, such as gsm8k.  [default: detected from the fields]",
+)
+@click.option(
+    "--suffix",
+    metavar="TEXT",
+    help="Text appended to every prompt not given as `prompt` or `messages`.  [default: by kind of answer]",
+)
 @click.option(
     "-o",
     "--output",
@@ -44,43 +57,86 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     "--lambdas",
     callback=_split,
     metavar="LIST",
-    help="Only these, such as 0,1/2,1.  [default: the grid's; 0, 0.1, … 1]",
+    help="Sweep only these λ, such as 0,1/2,1.  [default: all of the grid; with --live 0, 0.1, …, 1]",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N questions.  [default: all]")
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Use only the first N questions.  [default: all]"
+)
 @click.option(
     "--samples",
     type=click.IntRange(1),
     metavar="K",
-    help="Answers for each question and λ.  [default: 4]",
+    help="Answers per question and λ.  [default: 4]",
 )
-@click.option("--temperature", type=click.FloatRange(0), help="0 is greedy.  [default: the grid's, 0.6]")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="[default: the grid's, 0.95]")
-@click.option("--top-k", type=click.IntRange(0), help="0 is off.  [default: the grid's, 20]")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0),
+    metavar="T",
+    help="Sampling temperature; 0 is greedy.  [default: the grid's, else 0.6]",
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="P",
+    help="Nucleus sampling threshold.  [default: the grid's, else 0.95]",
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(0),
+    metavar="K",
+    help="Sample from the K most likely tokens; 0 disables it.  [default: the grid's, else 20]",
+)
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
     metavar="N",
-    help="Cap of an answer; a cut one is wrong and costs it.  [default: the grid's, 81920]",
+    help="Cap on the tokens of an answer; a truncated answer is wrong and counts as the whole cap."
+    "  [default: the grid's, else 81920]",
 )
-@click.option("--seed", type=int, help="Of everything random.  [default: 0]")
-@click.option("--grader", metavar="MODULE:FUNCTION", help="Yours: (question, answer text) -> bool.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
 @click.option(
-    "--dtype", type=click.Choice(FLOAT_NAMES), help="Of the model in memory.  [default: what is stored]"
+    "--grader",
+    metavar="MODULE:FUNCTION",
+    help="Your own grader, called as function(question, answer_text) -> bool; MODULE may be a .py file."
+    "  [default: by kind of answer]",
 )
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="[default: what fits in memory]")
 @click.option(
-    "--base-url", metavar="URL", help="Ask an OpenAI-compatible server; may hold {lambda} or {name}."
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device for models in this process: auto, cpu, cuda, cuda:1 or mps.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(FLOAT_NAMES),
+    help="Dtype of the model in memory.  [default: the stored dtype]",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answers generated at once in this process.  [default: as many as fit in memory]",
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Use an OpenAI-compatible server at this URL, which may contain {lambda} or {name}.",
 )
 @click.option(
     "--model-name",
     metavar="TEMPLATE",
     default="",
-    help="At the server; may hold {model}, {path}, {lambda}, {name}.  [default: {model}]",
+    help="Name of the model on the server; may contain {model}, {path}, {lambda} or {name}."
+    "  [default: {model}]",
 )
-@click.option("--api-key", envvar="OPENAI_API_KEY", show_envvar=True, help="Of the server.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", show_envvar=True, help="API key of the server.")
 @click.option(
-    "--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests at once."
+    "--concurrency",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Maximum number of requests in flight.",
 )
 @click.option(
     "--timeout",
@@ -89,7 +145,7 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     default=3600.0,
     show_default=True,
     metavar="S",
-    help="Seconds without a byte from the server; an answer comes whole.",
+    help="Seconds to wait for a byte from the server, which sends an answer only when it is complete.",
 )
 @json_option
 @gathered(SweepRecipe, "given")
@@ -108,11 +164,11 @@ def sweep_command(  # noqa: PLR0913 - one argument per group of options
 ) -> None:
     """Ask every question K times at every λ, grade the answers, and show what λ buys.
 
-    The models are those of GRID, run in this process by transformers (the extra `sweep`); with --live those
-    of a pair in memory, without a grid on disk; with --base-url those of any OpenAI-compatible server.
+    The checkpoints of GRID run in this process with transformers (the extra `sweep`). With --live, a pair is
+    interpolated in memory, without a grid on disk. With --base-url, any OpenAI-compatible server answers.
 
-    Give the same command again after any interruption: answers already in the file are skipped. Other
-    settings in the same file are refused. `dami-merge report` makes a page of it.
+    To resume after an interruption, run the same command again: answers already in the file are skipped. A
+    file that was made with other settings is refused. `dami-merge report` turns the file into a page.
     """
     from dami_merge.evaluation.statistics.summary import sweep_value
     from dami_merge.evaluation.sweep_recipe import over, read_sweep_recipe
@@ -133,7 +189,7 @@ def sweep_command(  # noqa: PLR0913 - one argument per group of options
                 on_progress=show,
             )
     except KeyboardInterrupt:
-        click.echo(f"every answer is kept in {output}; the same command resumes the sweep", err=True)
+        click.echo(f"every answer is kept in {output}; run the same command again to resume", err=True)
         raise
     if as_json:
         show_json(sweep_value(report))

@@ -1,4 +1,4 @@
-"""What `dami-merge sweep` shows while it works and when it is done."""
+"""What `dami-merge sweep` prints while it runs and when it is done."""
 
 import shlex
 import sys
@@ -25,9 +25,9 @@ Show = Callable[["SweepProgress"], None]
 
 @contextmanager
 def sweep_meter() -> Iterator[Show]:
-    """A bar over all answers, with λ, accuracy so far, tokens/s and time left; a line for each finished λ.
+    """Show a bar over all answers, with λ, accuracy, tokens/s and time left, and a line for each finished λ.
 
-    Where stderr is no terminal there are the lines alone, so that a log of a long run says how far it is.
+    If stderr is not a terminal, only the lines are printed, so that the log of a long run shows its progress.
     """
     if not sys.stderr.isatty():
         yield _say_when_done
@@ -46,7 +46,7 @@ def sweep_meter() -> Iterator[Show]:
     task = bar.add_task("", total=None)
 
     def show(state: "SweepProgress") -> None:
-        bar.start()  # with the first report, so that notes stand above the bar
+        bar.start()  # with the first report, so that notes stay above the bar
         states[state.lam] = state
         done, total = sum(s.done for s in states.values()), sum(s.of for s in states.values())
         bar.update(task, completed=done, total=total, description=_state(state))
@@ -71,7 +71,7 @@ def _say_when_done(state: "SweepProgress") -> None:
 
 
 def show_sweep(report: "SweepReport", file: Path) -> None:
-    """Print a row for each λ, what it means, and what can be done next, on stdout."""
+    """Print a row for each λ, the findings, and the next command on stdout."""
     from dami_merge.evaluation.statistics.findings import findings
 
     out = console()
@@ -79,7 +79,9 @@ def show_sweep(report: "SweepReport", file: Path) -> None:
     out.print()
     for sentence in findings(report.overall):
         out.print(sentence)
-    out.print(f"{file}; a page of it: dami-merge report --rollouts {shlex.quote(str(file))}")
+    out.print(
+        f"answers are in {file}; make a page with: dami-merge report --rollouts {shlex.quote(str(file))}"
+    )
 
 
 def _table(report: "SweepReport") -> "Table":
@@ -90,7 +92,7 @@ def _table(report: "SweepReport") -> "Table":
     standing = {} if comparison is None else {each.lam: each for each in comparison.pareto.standings}
     served = () if comparison is None else comparison.serving.lambdas
     table = Table(box=None, pad_edge=False)
-    for heading in ("λ", "accuracy", "95% interval", "tokens", "median", "closed", "cut", "answers"):
+    for heading in ("λ", "accuracy", "95% interval", "tokens", "median", "closed", "truncated", "answers"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("frontier")
     for row in report.overall.rows:
@@ -98,7 +100,7 @@ def _table(report: "SweepReport") -> "Table":
         each = standing.get(row.lam)
         said = Text()
         if each is not None and each.dominated_by:
-            said = Text(f"beaten by {', '.join(map(label, each.dominated_by))}", "red")
+            said = Text(f"dominated by {', '.join(map(label, each.dominated_by))}", "red")
         elif each is not None:
             said = Text("yes, worth serving", "green") if row.lam in served else Text("yes")
         table.add_row(

@@ -1,4 +1,4 @@
-"""`dami-merge verify`: every byte of a grid against its grid.json."""
+"""`dami-merge verify`: check every byte of a grid against its grid.json."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,13 +8,13 @@ import click
 from dami_merge.cli.output import json_option, meter, show_json
 
 
-@click.command(short_help="Re-read every byte of a grid.")
+@click.command(short_help="Check every byte of a grid.")
 @click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
 @json_option
 def verify_command(*, grid: Path, as_json: bool) -> None:
-    """Re-read every byte of GRID and compare it with its grid.json.
+    """Check every byte of GRID against its grid.json.
 
-    Names what is missing, changed or extra. Exits with 1 when the grid is not whole.
+    Lists the files that are missing, changed or extra. The exit code is 1 if there are any.
     """
     from dami_merge.files import size_text
     from dami_merge.grid.verify import verify
@@ -33,9 +33,11 @@ def verify_command(*, grid: Path, as_json: bool) -> None:
                 click.echo(f"{state}: {name}")
         read = f"{verdict.files} files, {size_text(verdict.read_bytes)} read"
         if verdict.whole:
-            click.echo(f"{grid} is whole: {read}")
+            click.echo(f"{grid} is intact: {read}")
         else:
-            click.echo(f"{grid} is not whole: {read}", err=True)
-            click.echo("hint: the `dami-merge grid` command that built it repairs it", err=True)
+            click.echo(f"{grid} is not intact: {read}", err=True)
+            click.echo(
+                "hint: rerun the `dami-merge grid` command that built this grid to repair it", err=True
+            )
     if not verdict.whole:
         click.get_current_context().exit(1)

@@ -1,1 +1,1 @@
-"""Accuracy against tokens at every λ. Never imports torch: what runs a model is injected as a `Backend`."""
+"""Accuracy against tokens at every λ. Never imports torch: the caller passes a `Backend` to run models."""

@@ -1,4 +1,4 @@
-"""What a sweep asks of whatever runs a model: a Protocol, and the values that cross it."""
+"""The interface between a sweep and what runs its models: the protocol `Backend` and the values it uses."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Finish = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One answer that is wanted.
+    """One requested answer.
 
     Attributes:
-        question: What is asked.
+        question: Question to ask.
         lam: λ of the model that answers.
         sample: Number of the answer, from 0 to K - 1.
     """
@@ -31,12 +31,12 @@ class Generation:
     """One answer.
 
     Attributes:
-        text: All generated text, the thinking block with its tags included, special end tokens not.
-        tokens: Generated tokens, the end token included.
-        finish: `length` if the cap cut it.
+        text: All generated text, including the thinking block with its tags, but without end tokens.
+        tokens: Number of generated tokens, including the end token.
+        finish: `length` if the answer was truncated at the cap, else `stop`.
         seconds: Wall time of the request, or its share of a batch's.
-        prefilled: The prompt ended inside an open `<think>` block, as many templates of thinking models have
-            it: the text then begins within the block, and only closes it.
+        prefilled: Whether the prompt ended inside an open `<think>` block, as with many templates of thinking
+            models: the text then begins inside the block and only closes it.
     """
 
     text: str
@@ -64,21 +64,21 @@ class Backend(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """What must be equal for two runs to share a file: kind of backend, model names or digests."""
+        """Return what two runs must share to use one file: kind of backend, model names or digests."""
         ...
 
 
 def all_requests(
     questions: Sequence[Question], lambdas: Sequence[Fraction], samples: int
 ) -> tuple[Request, ...]:
-    """Every question `samples` times at every λ; λ by λ, in the order given."""
+    """Request every question `samples` times at every λ: λ by λ, in the given order."""
     return tuple(
         Request(question, lam, k) for lam in lambdas for question in questions for k in range(samples)
     )
 
 
 def by_lambda(requests: Iterable[Request]) -> dict[Fraction, list[Request]]:
-    """Requests by λ, in the order in which each λ first appears."""
+    """Group requests by λ, in the order in which each λ first appears."""
     groups: dict[Fraction, list[Request]] = {}
     for request in requests:
         groups.setdefault(request.lam, []).append(request)

@@ -1,7 +1,7 @@
-"""A rollouts file: one line a sample, appended, never half of one. Beside it lies what it was made with.
+"""A rollouts file: one appended line per sample, and beside the file a sidecar with settings and questions.
 
-A line is handed to the system before the next is made, so that whatever ends a run leaves whole lines and at
-most one torn end, which the next run cuts off and makes again.
+Each line is passed to the operating system before the next is made. So however a run ends, it leaves complete
+lines and at most one incomplete line at the end, which the next run removes and makes again.
 """
 
 import os
@@ -21,30 +21,30 @@ from dami_merge.sampling import SamplingSettings
 SETTINGS_SUFFIX = ".settings.json"
 
 _FIRST_FIELDS = frozenset({"backend", "grader", "temperature", "top_p", "top_k", "max_tokens", "seed"})
-"""Those of the first release, which every digest covers."""
+"""Fields of the first release, which every digest covers."""
 
 Key = tuple[str, str, int]
-"""λ as `p/q`, question, sample."""
+"""λ as `p/q`, id of the question, number of the sample."""
 
 
 class Settings(SamplingSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What must be equal for two samples to stand in one table; the sampling parameters are fields of it.
+    """Settings that two samples must share to be compared, including the sampling parameters.
 
     Attributes:
-        backend: Kind, models and their digests.
-        grader: Name of what grades.
+        backend: Kind of backend, models and their digests.
+        grader: Name of the grader.
     """
 
     backend: dict[str, str]
     grader: str
 
     def digest(self) -> str:
-        """The sixteen hexadecimal digits that every line carries."""
+        """Return the sixteen hexadecimal digits that every line carries."""
         text = digest_bytes(msgspec.json.encode(self._digested(), order="sorted"))
         return text.partition(":")[2][:16]
 
     def _digested(self) -> dict[str, object]:
-        """A parameter that a later release adds counts only where it is used: older digests stay valid."""
+        """Select the fields to digest: later parameters count only if used, which keeps old digests valid."""
         unused = SamplingSettings()
         return {
             name: value
@@ -54,48 +54,49 @@ class Settings(SamplingSettings, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file beside the rollouts: settings, and every question that was asked."""
+    """The file beside the rollouts: the settings and every question that was asked."""
 
     settings: Settings
     questions: dict[str, Question]
 
 
 def settings_of(backend: Mapping[str, str], grader: str, sampling: SamplingSettings) -> Settings:
-    """The settings of a run; the number of samples is not among them, since more may be added later."""
+    """Return the settings of a run, without the number of samples, since more may be added later."""
     return Settings(backend=dict(backend), grader=grader, **msgspec.structs.asdict(sampling))
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the settings of a rollouts file lie: `r.jsonl.settings.json`."""
+    """Return the path of the settings of a rollouts file, such as `r.jsonl.settings.json`."""
     return path.with_name(path.name + SETTINGS_SUFFIX)
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """What a rollouts file was made with.
+    """Read the settings and questions of a rollouts file.
 
     Raises:
-        InputRefused: It is missing or of another form.
+        InputRefused: The file with the settings is missing, unreadable or malformed.
     """
     file = sidecar_path(path)
     try:
         return msgspec.json.decode(file.read_bytes(), type=Sidecar)
     except OSError as error:
-        raise _refused(f"{file}: {error.strerror}", "it is written beside the rollouts: move both") from error
+        hint = "the settings lie beside the rollouts: move both files together"
+        raise _refused(f"{file}: {error.strerror}", hint) from error
     except msgspec.MsgspecError as error:
-        raise _refused(f"{file}: {error}", "was it written by another release?") from error
+        raise _refused(f"{file}: {error}", "it may have been written by another release") from error
 
 
 def read_rollouts(path: str | Path) -> Rollouts:
-    """Every whole line of a rollouts file, in its order; a torn end is left out.
+    """Read every complete line of a rollouts file, in order; an incomplete line at the end is skipped.
 
     Raises:
-        InputRefused: It cannot be read, or lines are of another form or twice there; all are named.
+        InputRefused: The file cannot be read, or lines are malformed or duplicates; all are reported.
     """
     path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _refused(f"{path}: {error.strerror}", "`dami-merge sweep` writes it") from error
+        raise _refused(f"{path}: {error.strerror}", "create the file with `dami-merge sweep`") from error
     rows: list[Rollout] = []
     problems: list[Problem] = []
     seen: dict[Key, int] = {}
@@ -104,12 +105,12 @@ def read_rollouts(path: str | Path) -> Rollouts:
         try:
             row = decoder.decode(line)
         except msgspec.MsgspecError as error:
-            problems.append(Problem("rollout", f"{path}, line {number}: {error}", "take the line out"))
+            problems.append(Problem("rollout", f"{path}, line {number}: {error}", "remove the line"))
             continue
         first = seen.setdefault(_key(row), number)
         if first != number:
             what = f"{path}, lines {first} and {number} are the same sample"
-            problems.append(Problem("rollout", what, "take one out"))
+            problems.append(Problem("rollout", what, "remove one of them"))
         rows.append(row)
     if problems:
         raise InputRefused(problems)
@@ -117,7 +118,7 @@ def read_rollouts(path: str | Path) -> Rollouts:
 
 
 class RolloutsFile:
-    """A rollouts file that one run appends to; made by `open_rollouts`."""
+    """A rollouts file that one run appends to; `open_rollouts` opens it."""
 
     def __init__(self, descriptor: int, path: Path, done: Iterable[Key], settings: str) -> None:
         self._descriptor = descriptor
@@ -127,21 +128,21 @@ class RolloutsFile:
 
     @property
     def done(self) -> int:
-        """Number of samples in it."""
+        """Number of samples in the file."""
         return len(self._done)
 
     def holds(self, fraction: str, question: str, sample: int) -> bool:
-        """Whether a sample is there."""
+        """Return whether a sample is in the file."""
         return (fraction, question, sample) in self._done
 
     def append(self, row: Rollout) -> None:
-        """Add a line.
+        """Append a line.
 
         Raises:
-            DiskFull: There is no room; the torn line is cut off when the file is next opened.
+            DiskFull: The disk is full; the incomplete line is removed when the file is next opened.
         """
         if _key(row) in self._done:
-            raise ValueError(f"{_key(row)} is there already")
+            raise ValueError(f"{_key(row)} is already in the file")
         line = memoryview(msgspec.json.encode(row) + b"\n")
         with disk_full_is_clear(self._path.absolute().parent):
             while line:
@@ -149,25 +150,25 @@ class RolloutsFile:
         self._done.add(_key(row))
 
     def make_durable(self) -> None:
-        """Wait until all lines survive a loss of power."""
+        """Wait until all lines would survive a power loss."""
         os.fsync(self._descriptor)
 
 
 @contextmanager
 def open_rollouts(path: Path, settings: Settings, questions: Iterable[Question]) -> Iterator[RolloutsFile]:
-    """Open a rollouts file to go on with it, or begin it.
+    """Open a rollouts file to resume it, or create it.
 
     Args:
-        path: The file; its folder must be there.
-        settings: Of this run; must be those of the file.
-        questions: Of this run; those that the file knows already must be the same.
+        path: The file; its folder must exist.
+        settings: Settings of this run; must equal those of the file.
+        questions: Questions of this run; those that the file already has must be unchanged.
 
     Raises:
-        OutputRefused: Another run works on it, settings or questions are others, or it cannot be written.
-        InputRefused: What is there is no rollouts file.
-        DiskFull: There is no room.
+        OutputRefused: Another run uses the file, settings or questions differ, or the file is not writable.
+        InputRefused: The existing file is not a rollouts file.
+        DiskFull: The disk is full.
 
-    What is refused is left as it was.
+    A refused file is left unchanged.
     """
     asked = {question.id: question for question in questions}
     with locked(path.with_name(f".{path.name}.lock"), what=path):
@@ -193,7 +194,8 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
         raise OutputRefused(
-            f"{path} cannot be written: {error.strerror}", hint="make it writable, or name another file"
+            f"{path} cannot be written: {error.strerror}",
+            hint="make it writable, or give another file with -o",
         ) from error
 
 
@@ -204,12 +206,12 @@ def _cut_torn_end(path: Path, descriptor: int) -> None:
 
 
 def _refuse_mixture(path: Path, settings: Settings, asked: Mapping[str, Question]) -> dict[str, Question]:
-    """The questions that the file knows."""
+    """Refuse to mix settings or questions; return the questions that the file has."""
     sidecar = read_sidecar(path)
     before, now = msgspec.to_builtins(sidecar.settings), msgspec.to_builtins(settings)
     changes = [f"{name} was {before[name]}, is {now[name]}" for name in before if before[name] != now[name]]
     changes += [
-        f"question {name!r} was another"
+        f"question {name!r} has changed"
         for name, question in sorted(asked.items())
         if sidecar.questions.get(name, question) != question
     ]
@@ -217,7 +219,7 @@ def _refuse_mixture(path: Path, settings: Settings, asked: Mapping[str, Question
         more = f" (and {len(changes) - 5} more)" if len(changes) > 5 else ""
         raise OutputRefused(
             f"{path} was made with other settings: " + "; ".join(changes[:5]) + more,
-            hint="take the same settings, or another file: samples of both would not compare",
+            hint="use the same settings, or another file: answers with different settings cannot be compared",
         )
     return sidecar.questions
 

@@ -1,4 +1,4 @@
-"""A sweep as a file: which questions, which λ, how answers are sampled and graded. YAML is data."""
+"""A sweep as a YAML file: questions, λ, sampling and grader. The file is read as data only."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -15,16 +15,17 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """What a sweep does, with the sampling parameters; None leaves it to the grid, or to the default.
+    """Parameters of a sweep, including the sampling parameters; None means the grid's value, or the default.
 
     Attributes:
-        questions: As `read_questions` takes it; a relative file is read from where the command runs.
-        format: One of its shapes.
-        suffix: Ends every prompt that is not native.
-        lambdas: λ as YAML scalars, `0`, `1/2`, `0.8`.
-        limit: Take so many questions.
-        samples: Answers for each question and λ.
-        seed: Of everything random.
+        questions: Source of the questions, see `read_questions`; relative paths start at the working
+            directory.
+        format: Format of the questions, one of `SHAPES`.
+        suffix: Text appended to every prompt that is not native.
+        lambdas: λ as YAML scalars: `0`, `1/2`, `0.8`.
+        limit: Number of questions to use, from the start of the source.
+        samples: Answers per question and λ.
+        seed: Seed of every random draw.
         grader: `module:function` or `file.py:function`.
     """
 
@@ -38,24 +39,24 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     grader: str | None = None
 
     def exact_lambdas(self) -> tuple[Fraction, ...] | None:
-        """Its λ, sorted; None if it names none.
+        """Return the λ, sorted; None if the recipe does not state any.
 
         Raises:
-            LambdaError: One is no λ, or is there twice.
+            LambdaError: A value is not a valid λ, or a λ is a duplicate.
         """
         return None if self.lambdas is None else ordered(map(parse_lambda, self.lambdas))
 
     def settings(self, own: SamplingSettings) -> SamplingSettings:
-        """The sampling settings of a run: what this recipe states, over the models' own."""
+        """Return the sampling settings of a run: those of this recipe, over the models' own."""
         return own.changed(self, seed=self.seed)
 
 
 def read_sweep_recipe(path: Path) -> SweepRecipe:
-    """Read and check a file.
+    """Read and check a recipe file.
 
     Raises:
-        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type or size.
-        LambdaError: One of its λ is not one.
+        RecipeError: The file is unreadable or malformed, or a field is unknown, duplicate or invalid.
+        LambdaError: A value is not a valid λ, or a λ is a duplicate.
     """
     recipe = read_yaml(path, SweepRecipe, older={"max_tokens": "max_new_tokens"})
     try:
@@ -66,7 +67,7 @@ def read_sweep_recipe(path: Path) -> SweepRecipe:
 
 
 def over(given: SweepRecipe, recipe: SweepRecipe) -> SweepRecipe:
-    """What is given in place of what a recipe says; None is not given."""
+    """Override a recipe with the given parameters; None means not given."""
     named = {name: getattr(given, name) for name in given.__struct_fields__}
     changes = {name: value for name, value in named.items() if value is not None}
     return msgspec.structs.replace(recipe, **changes)

@@ -1,1 +1,1 @@
-"""What a user asks for that takes several rooms: one function each, from names to values. Prints nothing."""
+"""Tasks that combine several subpackages: one function each, from names to values. Prints nothing."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """In this process, through transformers.
+    """Run the models in this process, with transformers.
 
     Attributes:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps what is stored.
-        batch_size: Answers generated at once; None takes what fits in memory.
+        dtype: `bfloat16`, `float16`, `float32` or `float64`; None keeps the stored dtype.
+        batch_size: Answers generated at once; None means as many as fit in memory.
     """
 
     device: str = "auto"
@@ -20,13 +20,13 @@ class InProcess:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """On any OpenAI-compatible server.
+    """Run the models on any OpenAI-compatible server.
 
     Attributes:
-        base_url: Such as `http://127.0.0.1:8000/v1`; a template of `{lambda}` and `{name}`.
-        model_name: Name of the model at the server, a template of `{lambda}`, `{name}` and, for a grid,
-            `{model}` and `{path}`; empty is `{model}`.
-        api_key: None takes OPENAI_API_KEY.
+        base_url: URL such as `http://127.0.0.1:8000/v1`, a template of `{lambda}` and `{name}`.
+        model_name: Name of the model on the server, a template of `{lambda}`, `{name}` and, for a grid,
+            `{model}` and `{path}`; empty means `{model}`.
+        api_key: API key; None uses OPENAI_API_KEY.
         concurrency: Maximum number of requests in flight.
         timeout_s: Seconds without a byte from the server.
     """

@@ -74,7 +74,7 @@ def _refuse(rollouts: Path, files: ReportFiles) -> None:
     kept = {rollouts.resolve(), sidecar_path(rollouts).resolve()}
     for output in (files.page, files.csv):
         if output is not None and output.resolve() in kept:
-            raise UsageError(f"{output} holds the rollouts", hint="name another file")
+            raise UsageError(f"{output} would overwrite the rollouts", hint="give another file")
     if files.page is not None and files.csv is not None and files.page.resolve() == files.csv.resolve():
         raise UsageError(f"the page and the CSV are both {files.page}", hint="name two files")
     if files.page is not None or files.figures is not None:
@@ -85,20 +85,23 @@ def _refuse(rollouts: Path, files: ReportFiles) -> None:
         try:
             files.figures.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            hint = "name a folder; it is made if it is not there"
-            raise UsageError(f"{files.figures} cannot be a folder: {error.strerror}", hint=hint) from error
+            hint = "give a folder; a missing folder is created"
+            raise UsageError(
+                f"cannot create the folder {files.figures}: {error.strerror}", hint=hint
+            ) from error
 
 
 def _origin(folder: Path, backend: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """A title, and the parents that grid.json names; a grid that was not swept is refused.
+    """Return a title and the origin of a grid; refuse a grid that was not swept.
 
-    A live pair has no grid.json to compare with.
+    The rollouts of a live pair cannot be compared with a grid.json, so any grid is accepted for them.
     """
     grid = read_grid(folder)
     swept = backend.get("weights") if backend.get("backend") in GRID_BACKENDS else None
     if swept is not None and swept != weights_digest(grid):
         raise UsageError(
-            f"the rollouts are of other weights than those of {folder}", hint="name the grid that was swept"
+            f"the rollouts come from other weights than those of {folder}",
+            hint="give the grid that was swept",
         )
     sides = (("instruct", grid.instruct), ("thinking", grid.thinking))
     origin = {name: f"{side.id}@{side.revision}" if side.revision else side.id for name, side in sides}

@@ -1,4 +1,4 @@
-"""From a grid or a pair to a report: ask every question at every λ, grade, keep and summarise."""
+"""From a grid or a pair to a report: ask every question at every λ, then grade, store and summarise."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,19 +35,20 @@ def sweep(
 
     Args:
         models: Folder of a grid, a `SweptGrid`, or a `SweptPair` for a pair in memory.
-        rollouts: JSON Lines file, one line a sample; its settings are written beside it.
-        recipe: Questions, λ, sampling and grader; what it leaves open is the models' own, or the default.
+        rollouts: JSON Lines file, one line per sample; its settings are written beside it.
+        recipe: Questions, λ, sampling and grader; what it does not set comes from the models, else from the
+            defaults.
         engine: Where the models run.
-        on_note: Called with one sentence for each thing worth knowing before the work begins.
+        on_note: Called with one sentence for each note, before the work begins.
         on_progress: Called for each λ at the start, and after every sample.
 
     Raises:
-        GridUnreadable: There is no grid in the folder.
+        GridUnreadable: grid.json is missing, unreadable or malformed.
         UsageError: A λ, a template or a sampling parameter is invalid, or there are no questions.
-        OutputRefused: The file holds a sweep with other settings, or another run works on it.
+        OutputRefused: The file was made with other settings, or another run uses it.
         InputRefused: Questions or rollouts cannot be read.
-        BackendError: The backend is unavailable, or gave no usable answer.
-        DiskFull: There is no room; what was written is kept.
+        BackendError: The backend is unavailable, or returned an unusable answer.
+        DiskFull: The disk is full; every finished answer is kept.
 
     Example:
         >>> from dami_merge import Recipe, build_grid, plan_grid
@@ -76,7 +77,7 @@ def sweep(
     requests = all_requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
     with Grader(check) as judge, open_rollouts(path, settings, questions) as file:
         if file.done:
-            on_note(f"resuming {path}, which holds {file.done:,} answers")
+            on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
         fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
     return summarise(read_rollouts(path), seed=sampling.seed)
 

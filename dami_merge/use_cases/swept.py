@@ -1,4 +1,4 @@
-"""What a sweep runs over: the checkpoints of a grid on disk, or a pair in memory. Imports no torch."""
+"""The models of a sweep: the checkpoints of a grid on disk, or a pair in memory. Imports no torch."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,7 +28,7 @@ class SweptGrid:
 
     Attributes:
         folder: Folder of grid.json.
-        grid: What grid.json says.
+        grid: Contents of grid.json.
     """
 
     folder: Path
@@ -39,13 +39,13 @@ class SweptGrid:
         """Read grid.json.
 
         Raises:
-            GridUnreadable: There is no readable grid.json.
+            GridUnreadable: grid.json is missing, unreadable or malformed.
         """
         return cls(Path(folder), read_grid(Path(folder)))
 
     @property
     def sampling(self) -> SamplingSettings:
-        """What the recipe of the grid recorded, over the defaults."""
+        """The sampling settings in the recipe of the grid, over the defaults."""
         return SamplingSettings().changed(self.grid.recipe.sampling)
 
     @property
@@ -55,10 +55,10 @@ class SweptGrid:
         return BUNDLED_QUESTIONS if bundled else None
 
     def choose(self, lambdas: tuple[Fraction, ...] | None) -> tuple[Fraction, ...]:
-        """The λ to sweep; None takes all of the grid.
+        """Return the λ to sweep; None means all λ of the grid.
 
         Raises:
-            LambdaError: The grid lacks one.
+            LambdaError: A λ is not in the grid.
         """
         available = tuple(member.lam for member in self.grid.checkpoints)
         if lambdas is None:
@@ -75,7 +75,7 @@ class SweptGrid:
         )
 
     def endpoints(self, server: Server) -> Endpoints:
-        """Where each λ is served.
+        """Return where each λ is served.
 
         Raises:
             UsageError: A template is invalid.
@@ -88,8 +88,8 @@ class SweptPair:
     """Two models in memory, interpolated for each λ; no grid on disk.
 
     Attributes:
-        instruct: λ = 0.
-        thinking: λ = 1.
+        instruct: Model at λ = 0.
+        thinking: Model at λ = 1.
     """
 
     instruct: Checkpoint
@@ -100,14 +100,14 @@ class SweptPair:
         """Open both sides: folders, Hub ids, or `bundled:tiny/instruct`.
 
         Raises:
-            InputRefused: With the problems of both.
+            InputRefused: Carries the problems of both sides.
             HubError: A Hub id cannot be read.
         """
         return cls(*open_both(instruct, thinking))
 
     @property
     def sampling(self) -> SamplingSettings:
-        """The bundled pair's own settings over the defaults; the defaults for any other pair."""
+        """The sampling settings of the bundled pair over the defaults; for any other pair, the defaults."""
         return SamplingSettings().changed(bundled_recipe().sampling if self.questions else Sampling())
 
     @property
@@ -117,14 +117,14 @@ class SweptPair:
         return BUNDLED_QUESTIONS if bundled else None
 
     def choose(self, lambdas: tuple[Fraction, ...] | None) -> tuple[Fraction, ...]:
-        """The λ to sweep; None takes 0, 0.1, …, 1."""
+        """Return the λ to sweep; None means 0, 0.1, …, 1."""
         return even_grid(DEFAULT_STEPS) if lambdas is None else lambdas
 
     def in_process(self, engine: InProcess) -> "HfBackend":
         """Load both sides into this process.
 
         Raises:
-            DamiMergeError: What `load_live` raises.
+            DamiMergeError: Same as `load_live`.
         """
         from dami_merge.backends.hf import HfBackend
 
@@ -137,7 +137,7 @@ class SweptPair:
         )
 
     def endpoints(self, server: Server) -> Endpoints:
-        """Where each λ is served.
+        """Return where each λ is served.
 
         Raises:
             UsageError: A template is invalid, or no model name was given.
@@ -149,23 +149,23 @@ Swept = SweptGrid | SweptPair
 
 
 def swept(models: "Swept | str | Path") -> Swept:
-    """What a caller named: a folder is a grid.
+    """Return the models of a sweep; a path is the folder of a grid.
 
     Raises:
-        GridUnreadable: The folder has no readable grid.json.
+        GridUnreadable: grid.json is missing, unreadable or malformed.
     """
     return SweptGrid.open(models) if isinstance(models, str | Path) else models
 
 
 def questions_of(models: Swept, named: str | None) -> str:
-    """The source of the questions.
+    """Return the source of the questions.
 
     Raises:
-        UsageError: None were named, and none come with the models.
+        UsageError: No questions were given, and none come with the models.
     """
     source = named or models.questions
     if source is None:
         raise UsageError(
-            "no questions were given", hint="name them with --questions; only the bundled pair has its own"
+            "no questions were given", hint="add --questions; only the bundled pair comes with questions"
         )
     return source

@@ -105,11 +105,11 @@ def test_the_cap_is_kept_and_a_seed_gives_its_sample_again(url: str, tiny_grid: 
 
 def test_a_top_k_is_refused_by_this_server_and_the_error_says_so(url: str, tiny_grid: Path) -> None:
     served = OpenAIBackend(Endpoints(url, "{path}", grid=tiny_grid), Connection(retries=0))
-    with pytest.raises(BackendError, match=r"answers 422: .*top_k"):
+    with pytest.raises(BackendError, match=r"returned 422: .*top_k"):
         list(served.generate(at(LAMBDAS[0], requests(1)), SAMPLED))
 
 
 def test_a_model_that_the_server_cannot_load_is_an_error(url: str) -> None:
     served = OpenAIBackend(Endpoints(url, "nowhere/{name}"), Connection(retries=0))
-    with pytest.raises(BackendError, match="answers 500"):
+    with pytest.raises(BackendError, match="returned 500"):
         list(served.generate(at(LAMBDAS[0], requests(1)), GREEDY))

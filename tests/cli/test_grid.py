@@ -44,7 +44,7 @@ def test_the_same_command_again_writes_nothing(pair_folders: tuple[Path, Path], 
     assert run("grid", *pair_folders, "-o", tmp_path / "grid").exit_code == 0
     result = run("grid", *pair_folders, "-o", tmp_path / "grid")
     assert result.exit_code == 0
-    assert "already whole: nothing was written" in result.stdout
+    assert "already complete: nothing was written" in result.stdout
 
 
 def test_json_is_one_value_on_stdout(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_lambdas_and_steps_choose_the_grid(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["one"], "error: 1 model(s) given\nhint: give INSTRUCT and THINKING, or neither"),
-        (["a", "b", "c"], "error: 3 model(s) given"),
-        (["--lambdas", "0.5", "--steps", "2"], "error: --lambdas and --steps exclude each other"),
+        (["one"], "error: expected two models or none, got 1\nhint: give INSTRUCT and THINKING, or neither"),
+        (["a", "b", "c"], "error: expected two models or none, got 3"),
+        (["--lambdas", "0.5", "--steps", "2"], "error: --lambdas and --steps cannot be used together"),
         (["--lambdas", "0.5,2"], "error: λ = 2 is outside [0, 1]"),
         (["--lambdas", "0.5,1/2"], "error: duplicate λ = 0.50"),
         (["--lambdas", "a"], "error: λ = 'a' is not a number\nhint: write 0.3, 3/10 or 1"),
@@ -288,7 +288,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in stderr
+    assert "run the same command again to resume" in stderr
     assert "Traceback" not in stderr
     assert not (tmp_path / "grid" / "grid.json").exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -90,8 +90,8 @@ def test_a_row_has_its_numbers_in_the_order_of_the_heading(
 def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], report: WeightsReport) -> None:
     lines = _shown(capsys, replace(report, notes=("[a] harmless :warning:",), identical_tensors=2))
     assert "note: [a] harmless :warning:" in lines
-    assert f"2 of {len(report.tensors)} tensors are equal in both" in lines
-    assert not any("equal in both" in line for line in _shown(capsys, report))
+    assert f"2 of {len(report.tensors)} tensors are identical in both models" in lines
+    assert not any("identical in both" in line for line in _shown(capsys, report))
 
 
 def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> None:

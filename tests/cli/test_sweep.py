@@ -119,7 +119,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
     [
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
-        (("--output", "no/such/folder/r.jsonl"), 2, "there is no folder"),
+        (("--output", "no/such/folder/r.jsonl"), 2, "does not exist"),
         (("--grader", "nothing"), 2, "does not name a grader"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
@@ -159,7 +159,7 @@ def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Pat
     assert "30 questions,\n120 answers at" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("output", "words"), [("no/p.html", "there is no folder"), (".", "is a folder")])
+@pytest.mark.parametrize(("output", "words"), [("no/p.html", "does not exist"), (".", "it is a folder")])
 def test_a_page_that_cannot_be_written_is_a_usage_error(
     rollouts: Path, tmp_path: Path, output: str, words: str
 ) -> None:
@@ -183,7 +183,7 @@ def test_a_page_is_never_written_over_the_rollouts(rollouts: Path, tmp_path: Pat
     before = {file: file.read_bytes() for file in tmp_path.glob("r.jsonl*")}
     result = run("report", "--rollouts", tmp_path / "r.jsonl", "-o", tmp_path / taken)
     assert result.exit_code == 2
-    assert "holds the rollouts" in result.stderr
+    assert "would overwrite the rollouts" in result.stderr
     assert {file: file.read_bytes() for file in tmp_path.glob("r.jsonl*")} == before
 
 
@@ -195,7 +195,7 @@ def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
     page = tmp_path / "p.html"
     result = run("report", "--rollouts", rollouts, "-o", page, "--figures", tmp_path / "file" / below)
     assert result.exit_code == 2
-    assert f"{tmp_path / 'file' / below} cannot be a folder" in result.stderr
+    assert f"cannot create the folder {tmp_path / 'file' / below}: " in result.stderr
     assert not page.exists()
 
 
@@ -286,7 +286,7 @@ def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -
     kept = read_rollouts(path)
     assert path.read_bytes().endswith(b"\n")
     assert 20 <= len(kept) < 360
-    assert f"every answer is kept in {path}; the same command resumes the sweep" in stderr
+    assert f"every answer is kept in {path}; run the same command again to resume" in stderr
     pair = ("--live", "bundled:tiny/instruct", "bundled:tiny/thinking")
     result = run("sweep", *pair, "-o", path, "--device", "cpu", *options)
     assert result.exit_code == 0
@@ -356,7 +356,7 @@ def test_a_report_refuses_a_grid_that_was_not_swept(
     assert run("grid", *pair_folders, "-o", tmp_path / "other", "--lambdas", "0,1").exit_code == 0
     result = run("report", tmp_path / "other", "--rollouts", rollouts, "-o", tmp_path / "p.html")
     assert result.exit_code == 2
-    assert f"of other weights than those of {tmp_path / 'other'}" in result.stderr
+    assert f"come from other weights than those of {tmp_path / 'other'}" in result.stderr
     assert not (tmp_path / "p.html").exists()
 
 

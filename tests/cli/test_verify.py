@@ -18,7 +18,7 @@ def grid(pair_folders: tuple[Path, Path], tmp_path: Path) -> Path:
 def test_a_whole_grid_exits_with_zero(grid: Path) -> None:
     result = run("verify", grid)
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"{grid} is whole: 18 files, ")
+    assert result.stdout.startswith(f"{grid} is intact: 18 files, ")
 
 
 def test_damage_is_named_and_exits_with_one(grid: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_question_that_changed_is_refused_and_a_new_one_is_added(tmp_path: Pat
     _filled(path, _row("q000"))
     changed = [replace(QUESTIONS[0], answer="7"), *QUESTIONS[1:]]
     with (
-        pytest.raises(OutputRefused, match="question 'q000' was another"),
+        pytest.raises(OutputRefused, match="question 'q000' has changed"),
         open_rollouts(path, SETTINGS, changed),
     ):
         pass
@@ -151,7 +151,7 @@ def test_a_sample_that_is_there_is_never_added_again(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     with open_rollouts(path, SETTINGS, QUESTIONS) as file:
         file.append(_row("q000"))
-        with pytest.raises(ValueError, match="is there already"):
+        with pytest.raises(ValueError, match="is already in the file"):
             file.append(_row("q000"))
     assert len(read_rollouts(path)) == 1
 
@@ -224,7 +224,8 @@ def test_of_many_changes_five_are_named_and_the_others_counted(tmp_path: Path) -
     with pytest.raises(OutputRefused) as no, open_rollouts(path, other, changed):
         pass
     said = str(no.value)
-    assert said.count(" was ") == 6  # five changes, and that the file was made with other settings
+    assert said.count(" was ") == 4  # three settings, and that the file was made with other settings
+    assert said.count(" has changed") == 2
     assert said.endswith("(and 2 more)")
 
 

@@ -61,14 +61,14 @@ def test_every_file_is_written_and_reported_and_csv_has_the_chosen_rows(
 @pytest.mark.parametrize("field", ["page", "csv"])
 def test_the_rollouts_are_never_overwritten(rollouts: Path, name: str, field: str) -> None:
     before = rollouts.read_bytes()
-    with pytest.raises(UsageError, match="holds the rollouts"):
+    with pytest.raises(UsageError, match="would overwrite the rollouts"):
         report_sweep(rollouts, files=ReportFiles(**{field: rollouts.with_name(name)}))
     assert rollouts.read_bytes() == before
 
 
 def test_what_cannot_be_written_or_read_is_refused_first(rollouts: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot be a folder"):
+    with pytest.raises(UsageError, match="cannot create the folder"):
         report_sweep(rollouts, files=ReportFiles(figures=tmp_path / "file" / "x"))
     with pytest.raises(UsageError, match="are both"):
         report_sweep(rollouts, files=ReportFiles(page=tmp_path / "x", csv=tmp_path / "x"))
