@@ -1,9 +1,13 @@
 """Optional packages: what to install for an extra, and keeping libraries off the caller's terminal."""
 
+import importlib
 import importlib.metadata
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from dami_merge.errors import DamiMergeError
 
 _PACKAGE = "dami-merge"
 
@@ -21,6 +25,34 @@ def install_hint(extra: str) -> str:
     parts = (line.partition(";") for line in requirements)
     needs = [name.strip() for name, _, marker in parts if f"extra == '{extra}'" in marker.replace('"', "'")]
     return f"pip install {shlex.join(needs)}" if needs else f"install {_PACKAGE} with the extra {extra!r}"
+
+
+def needed(
+    module: str,
+    what: str,
+    *,
+    extra: str = "",
+    package: str = "",
+    error: type[DamiMergeError] = DamiMergeError,
+) -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: Its name for `import`.
+        what: What needs it, for the message: `a page`.
+        extra: The extra that installs the package; empty if no extra does.
+        package: Name of the package, where that of the module differs.
+        error: Class of the error.
+
+    Raises:
+        DamiMergeError: Or `error`: the package is not installed; the hint is the command that installs it.
+    """
+    name = package or module
+    try:
+        return importlib.import_module(module)
+    except ImportError as missing:
+        hint = install_hint(extra) if extra else f"pip install {name}"
+        raise error(f"{what} needs {name}, which is not installed", hint=hint) from missing
 
 
 @contextmanager

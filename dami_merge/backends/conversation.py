@@ -25,6 +25,7 @@ Body = dict[str, Any]
 """The arguments of one chat completion."""
 
 _CONNECT_S = 10.0
+_CANCEL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,9 @@ class Conversation:
 
     def _run(self) -> None:
         self._loop.run_forever()
-        self._cancel()  # cancels the workers, but not `_asking`, which closes the client
-        self._loop.run_until_complete(asyncio.wait([self._asking]))
+        while not self._asking.done():
+            self._cancel()  # repeatedly: the client may swallow a cancellation while it connects
+            self._loop.run_until_complete(asyncio.wait([self._asking], timeout=_CANCEL_AGAIN_S))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()

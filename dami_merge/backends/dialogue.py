@@ -14,7 +14,7 @@ from dami_merge.errors import BackendError, InputRefused, Problem
 from dami_merge.evaluation.generation import Finish
 from dami_merge.evaluation.grading.thinking import BEGIN
 from dami_merge.evaluation.questions.question import Question
-from dami_merge.optional import install_hint
+from dami_merge.optional import needed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -118,13 +118,9 @@ class Dialogue:
 
 
 def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":
+    library = needed("transformers", "a model in this process", extra="sweep", error=BackendError)
     try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        message = "running a model in this process needs transformers, which is not installed"
-        raise BackendError(message, hint=install_hint("sweep")) from error
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = library.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError, KeyError) as error:

@@ -18,7 +18,7 @@ from dami_merge.backends.reply import read_reply
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request, by_lambda
-from dami_merge.optional import install_hint
+from dami_merge.optional import needed
 from dami_merge.router.endpoint import Endpoint, Endpoints
 from dami_merge.sampling import SamplingSettings
 
@@ -76,7 +76,7 @@ class OpenAIBackend:
             )
         groups = by_lambda(requests)
         endpoints = {lam: self._endpoints.of(lam) for lam in groups}
-        _require_openai()
+        needed("openai", "a server", extra="sweep", error=BackendError)
 
         def read(reply: object, seconds: float) -> Generation:
             return read_reply(
@@ -91,14 +91,6 @@ class OpenAIBackend:
     def describe(self) -> dict[str, str]:
         """Return kind of backend, template of the model name and, for a grid, the digest of its weights."""
         return self._endpoints.describe()
-
-
-def _require_openai() -> None:
-    try:
-        import openai  # noqa: F401 - checks only that it is installed
-    except ImportError as error:
-        message = "sending requests to a server needs openai, which is not installed"
-        raise BackendError(message, hint=install_hint("sweep")) from error
 
 
 def _body(endpoint: Endpoint, request: Request, sampling: SamplingSettings) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
-from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation.rollout import Rollout
+from dami_merge.optional import needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,11 +69,8 @@ class Rollouts(Sequence[Rollout]):
         Raises:
             DamiMergeError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise _missing("pandas") from error
-        return pd.DataFrame(self.columns())
+        frame: pd.DataFrame = needed("pandas", "a pandas DataFrame").DataFrame(self.columns())
+        return frame
 
     def to_polars(self) -> "pl.DataFrame":
         """A polars DataFrame of `columns`.
@@ -81,11 +78,9 @@ class Rollouts(Sequence[Rollout]):
         Raises:
             DamiMergeError: polars is not installed.
         """
-        try:
-            import polars as pl
-        except ImportError as error:
-            raise _missing("polars") from error
-        return pl.DataFrame(self.columns(), infer_schema_length=None)
+        library = needed("polars", "a polars DataFrame")
+        frame: pl.DataFrame = library.DataFrame(self.columns(), infer_schema_length=None)
+        return frame
 
     def to_csv(self) -> str:
         """CSV of `columns` with a header; None is empty, true and false are 1 and 0."""
@@ -98,8 +93,3 @@ class Rollouts(Sequence[Rollout]):
             for row in zip(*columns.values(), strict=True)
         )
         return text.getvalue()
-
-
-def _missing(package: str) -> DamiMergeError:
-    message = f"a {package} DataFrame needs {package}, which is not installed"
-    return DamiMergeError(message, hint=f"pip install {package}, or use columns()")

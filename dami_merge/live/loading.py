@@ -15,10 +15,10 @@ from torch import Tensor
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import join
 from dami_merge.checkpoint.source import fetched, open_both
-from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
+from dami_merge.errors import InputRefused, Problem, UsageError
 from dami_merge.live.matching import tied
 from dami_merge.live.model import LiveModel
-from dami_merge.optional import install_hint, without_progress_bars
+from dami_merge.optional import needed, without_progress_bars
 from dami_merge.tensors.device import choose_device, prove
 from dami_merge.tensors.dtypes import FLOAT_DTYPES, NAMED_FLOATS
 from dami_merge.tensors.kernels import fastest
@@ -115,12 +115,7 @@ def load_graderpoint(
 
 
 def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        message = "load_live needs transformers, which is not installed"
-        raise DamiMergeError(message, hint=install_hint("live")) from error
-    return transformers
+    return needed("transformers", "load_live", extra="live")
 
 
 def _quiet() -> AbstractContextManager[None]:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dami_merge._version import __version__
-from dami_merge.errors import DamiMergeError
-from dami_merge.optional import install_hint
+from dami_merge.optional import needed
 
 if TYPE_CHECKING:
     import altair as alt
@@ -55,14 +54,9 @@ def plotting() -> Any:
     Raises:
         DamiMergeError: The extra `report` is not installed.
     """
-    try:
-        import altair as alt
-        import jinja2  # noqa: F401 - a missing package is reported at once
-        import vl_convert  # noqa: F401 - the same
-    except ImportError as error:
-        message = f"a page needs {error.name}, which is not installed"
-        raise DamiMergeError(message, hint=install_hint("report")) from error
-    return alt
+    for module in ("jinja2", "vl_convert"):  # a missing package is reported at once
+        needed(module, "a page", extra="report")
+    return needed("altair", "a page", extra="report")
 
 
 def render(template: str, *, title: str, values: Mapping[str, object], figures: tuple[Figure, ...]) -> str:

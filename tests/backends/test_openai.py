@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import msgspec
+import openai  # noqa: F401 - imported before any test, so that no interrupt comes in the middle of it
 import pytest
 
 from dami_merge.backends.conversation import Connection

@@ -62,7 +62,7 @@ def test_without_the_library_the_error_says_what_to_do(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DamiMergeError, match=f"needs {library}, which is not installed") as caught:
         rollouts.to_pandas() if library == "pandas" else rollouts.to_polars()
-    assert caught.value.hint == f"pip install {library}, or use columns()"
+    assert caught.value.hint == f"pip install {library}"
 
 
 def test_csv_reads_back_whatever_the_texts_hold(rollouts: Rollouts) -> None:

@@ -2,11 +2,10 @@
 
 import re
 from difflib import get_close_matches
-from typing import Any
 
-from dami_merge.errors import DamiMergeError, InputRefused, Problem, UsageError
+from dami_merge.errors import InputRefused, Problem, UsageError
 from dami_merge.evaluation.questions.records import Record
-from dami_merge.optional import install_hint
+from dami_merge.optional import needed
 
 DEFAULT_SEED = 0
 
@@ -36,7 +35,7 @@ def gym_records(spec: str) -> list[Record]:
     if match is None:
         fact = f"gym:{spec} is not of the form gym:name:count[:seed=N]"
         raise UsageError(fact, hint="for example, gym:chain_sum:200:seed=7")
-    library = _reasoning_gym()
+    library = needed("reasoning_gym", "a question generator", extra="datasets", package="reasoning-gym")
     name, count, seed = match["name"], int(match["count"]), int(match["seed"] or DEFAULT_SEED)
     if name not in library.factory.DATASETS:
         near = get_close_matches(name, library.factory.DATASETS) or sorted(library.factory.DATASETS)[:5]
@@ -52,12 +51,3 @@ def gym_records(spec: str) -> list[Record]:
         Record(f"entry {number}", {**entry, "id": f"{name}-{seed}-{number}"})
         for number, entry in enumerate(entries)
     ]
-
-
-def _reasoning_gym() -> Any:
-    try:
-        import reasoning_gym
-    except ImportError as error:
-        message = "generated questions need reasoning-gym, which is not installed"
-        raise DamiMergeError(message, hint=install_hint("datasets")) from error
-    return reasoning_gym

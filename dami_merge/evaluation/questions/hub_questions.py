@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dami_merge.errors import DamiMergeError, HubError, InputRefused, Problem, UsageError
+from dami_merge.errors import HubError, InputRefused, Problem, UsageError
 from dami_merge.evaluation.questions.records import Record
-from dami_merge.optional import install_hint, without_progress_bars
+from dami_merge.optional import needed, without_progress_bars
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,7 +37,7 @@ def hub_records(spec: str) -> list[Record]:
     if match is None:
         hint = "use hf:org/name, hf:org/name:config:split or hf:org/name::split, optionally with @revision"
         raise UsageError(f"hf:{spec} is not a valid dataset name", hint=hint)
-    library = _datasets()
+    library = needed("datasets", "a dataset of the Hub", extra="datasets")
     with _clear_errors(library, spec), _quiet(library):
         loaded = library.load_dataset(
             match["name"], name=match["config"] or None, split=match["split"], revision=match["revision"]
@@ -55,15 +55,6 @@ def _chosen(spec: str, splits: "dict[str, Dataset]") -> "Dataset":
     raise InputRefused(
         [Problem("questions", fact, "name a split: hf:org/name:config:split or hf:org/name::split")]
     )
-
-
-def _datasets() -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        message = "questions from the Hub need datasets, which is not installed"
-        raise DamiMergeError(message, hint=install_hint("datasets")) from error
-    return datasets
 
 
 def _quiet(library: Any) -> AbstractContextManager[None]:
