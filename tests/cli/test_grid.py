@@ -221,7 +221,7 @@ def test_a_changed_grid_of_lambdas_is_refused_until_fresh(
 
 def test_an_unknown_device_is_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
     for device, message in (
-        ("cuda:99", "there is no device cuda:99 here"),
+        ("cuda:99", "the device cuda:99 is unavailable"),
         ("tpux", "'tpux' is not a device"),
     ):
         result = run("grid", *pair_folders, "-o", tmp_path / "grid", "--device", device)
