@@ -1,1 +1,1 @@
-"""Is the pair connected? Layerwise similarity of weights. Knows nothing of λ, grids or click."""
+"""Check whether a pair is connected: weights, path and difference. Knows nothing about grids or click."""

@@ -1,4 +1,4 @@
-"""The whole check of a pair: its weights, and on request the path between them and their difference."""
+"""The whole check of a pair: its weights and, on request, the path between them and their difference."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from dami_merge.lambdas import DEFAULT_STEPS, even_grid
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found.
+    """Result of a check.
 
     Attributes:
         weights: The comparison of the weights.
-        path: What was measured along the path; None where it was not walked.
-        difference: Sample of the difference; None where it was not examined.
+        path: The measurements along the path; None if it was not walked.
+        difference: The sample of the difference; None if it was not examined.
     """
 
     weights: WeightsReport
@@ -31,21 +31,21 @@ class Check:
 
     @property
     def passes(self) -> bool:
-        """Whether nothing that was measured speaks against interpolating: exit code 0 of `check-lmc`.
+        """Whether no measurement speaks against interpolation, so that `check-lmc` exits with code 0.
 
-        The weights are connected, and where the path was walked, both models lie in one basin and the path is
-        smooth. A loss that turns back on a low path is no reason against.
+        The weights must be connected. If the path was walked, both models must lie in one basin and the path
+        must be smooth. A loss that rises and falls on a low path does not fail the check.
         """
         return self.weights.connected and (self.path is None or (self.path.same_basin and self.path.smooth))
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How the path is walked.
+    """How to walk the path.
 
     Attributes:
-        texts: At least one; see `read_texts`.
-        lambdas: Ascending from 0 to 1.
+        texts: At least one text; see `read_texts`.
+        lambdas: The λ to measure, ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
     """
 
@@ -59,10 +59,10 @@ class Watch:
     """Callbacks of a check.
 
     Attributes:
-        on_bytes: Called with the bytes of weights that are compared, and with how many there are.
+        on_bytes: Called with the weight bytes compared so far and their total.
         on_weights: Called with the comparison of the weights as soon as it is done, so that it is not lost if
             the walk fails.
-        on_point: Called with the number of λ that are measured, and with how many there are.
+        on_point: Called with the number of λ measured so far and their total.
     """
 
     on_bytes: Callable[[int, int], None] = lambda _, __: None
@@ -85,24 +85,25 @@ def check_lmc(
 ) -> Check:
     """Check a pair for linear mode connectivity.
 
-    A difference of config or tokenizer does not stop the comparison; it is reported as what `grid` would
-    refuse.
+    Differences in config or tokenizer do not stop the comparison; they are reported as reasons for which
+    `grid` would refuse the pair.
 
     Args:
-        instruct: λ = 0: folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint. Weights on the Hub
-            that are not in its cache are read by ranges, and nothing is kept.
-        thinking: λ = 1, in the same forms.
-        threshold: Cosine from which a layer counts as connected. Source: paper (0.99).
-        sample: Read only so much of the weights; None reads all.
+        instruct: Model at λ = 0: folder, Hub id, `bundled:tiny/instruct`, or an opened checkpoint. Weights on
+            the Hub that are not in its cache are read by range requests, and nothing is stored.
+        thinking: Model at λ = 1, in the same forms.
+        threshold: Cosine at or above which a layer counts as connected. Source: paper (0.99).
+        sample: Read only this sample of the weights; None reads all.
         walk: Also walk the path in a live model, which takes memory for three models and downloads the
             weights.
         difference: Also examine a sample of the difference: rounding and rank.
         watch: Callbacks.
 
     Raises:
-        InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or has no matrix.
-        HubError: The Hub could not be read to the end.
-        DamiMergeError: What `walk_pair` raises.
+        InputRefused: Names, shapes or dtypes differ, or a side is quantised, holds NaN or Inf, or has no
+            matrix.
+        HubError: The Hub is unreachable or refuses a request.
+        DamiMergeError: Any error that `walk_pair` raises.
 
     Example:
         >>> check = check_lmc("bundled:tiny/instruct", "bundled:tiny/thinking")

@@ -1,7 +1,7 @@
-"""What the difference of two models is like: does it survive rounding, and of how few directions is it made.
+"""The difference of two models: whether it survives rounding, and how few directions span it.
 
-Both are looked at on a sample, and both answers are ours. A short fine-tune may move weights by less than
-their dtype can hold at a small λ; then checkpoints near an end are that end with noise.
+Both are measured on a sample. Source of both measures: ours. A short fine-tune may move weights by less than
+their dtype can represent at a small λ; a checkpoint near an end is then that end plus noise.
 """
 
 from collections.abc import Sequence
@@ -26,22 +26,23 @@ RANKS = (1, 4, 16)
 _SAMPLED_ELEMENTS, _LEAST_OF_A_MATRIX = 1 << 22, 1 << 12
 
 _SPECTRUM_ELEMENTS = 1 << 22
-"""Of a larger matrix a block of rows: they lie in the same directions, and it is read in no time."""
+"""Maximum number of examined elements of a matrix. Of a larger one, a block of rows is read: its rows lie in
+the same directions, and reading them takes almost no time."""
 
 _READS = 16
-"""At once: what is on the Hub is mostly waited for."""
+"""Reads in flight: a read from the Hub is mostly waiting."""
 
 _OVERSAMPLED, _ITERATIONS = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """How much of the difference a checkpoint holds after its one rounding.
+    """How much of the difference a checkpoint keeps after its single rounding.
 
     Attributes:
         lam: λ of the checkpoint.
-        kept: Projection of what it moved by on what it should have moved by; 1 is all of it, 0 nothing.
-        noise: ‖moved - should have‖ / ‖should have‖; above 1 rounding is the larger part.
+        kept: Projection of the rounded change onto the exact change; 1 keeps all of it, 0 nothing.
+        noise: ‖rounded change - exact change‖ / ‖exact change‖; above 1, rounding is the larger part.
     """
 
     lam: Fraction
@@ -54,13 +55,13 @@ class Spectrum:
     """Energy of one matrix's difference in its largest singular values.
 
     Attributes:
-        tensor: Name.
-        module: Kind, such as `self_attn.q_proj`.
-        shape: Of the matrix.
-        rows: That were looked at, from its middle: all of a matrix up to 2^22 elements.
-        energy: For each of the report's ranks, the share of their ‖difference‖² in so many directions; what
-            chance gives for a difference without structure is about rank · (√rows + √columns)² / (rows ·
-            columns).
+        tensor: Name of the tensor.
+        module: Kind of module, such as `self_attn.q_proj`.
+        shape: Shape of the matrix.
+        rows: Number of examined rows, from the middle of the matrix; all rows up to 2^22 elements.
+        energy: For each of the report's ranks, the share of the examined rows' ‖difference‖² in that many
+            directions. For a difference without structure, the expected share is about
+            rank · (√rows + √columns)² / (rows · columns).
     """
 
     tensor: str
@@ -72,14 +73,14 @@ class Spectrum:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceReport:
-    """What the sample showed.
+    """Result of examining a sample of the difference.
 
     Attributes:
-        sampled_elements: Elements that `survival` is about: from the middle of every float matrix, 2^22 in
-            all or 4,096 of each.
-        survival: For each of `LAMBDAS`; empty where no sampled element differs.
-        ranks: Numbers of singular directions that `spectra` tells the energy of, ascending.
-        spectra: One matrix of each kind, from the middle of the model.
+        sampled_elements: Number of elements that `survival` is based on: from the middle of every float
+            matrix, 2^22 in total or 4,096 of each, whichever is more.
+        survival: One entry for each of `LAMBDAS`; empty if no sampled element differs.
+        ranks: Numbers of singular directions for which `spectra` states the energy, ascending.
+        spectra: One matrix of each kind of module, from the middle of the model.
     """
 
     sampled_elements: int
@@ -89,15 +90,15 @@ class DifferenceReport:
 
 
 def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> DifferenceReport:
-    """Look at a sample of a pair whose tensors agree in name, shape and dtype.
+    """Examine a sample of a pair whose tensors agree in name, shape and dtype.
 
     Args:
-        instruct: As `check_lmc` took it; what is on the Hub is read from there.
-        thinking: Likewise.
+        instruct: Model at λ = 0; weights on the Hub that are not in its cache are read from the Hub.
+        thinking: Model at λ = 1, read in the same way.
 
     Raises:
         InputRefused: A source changed since its header was read.
-        HubError: The Hub could not be read to the end.
+        HubError: The Hub is unreachable or refuses a request.
 
     Peak memory: four float32 copies of 2^22 elements and one in float64 (0.1 GB).
     """
@@ -125,7 +126,7 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
 
 
 class _Side:
-    """Elements of the tensors of one checkpoint."""
+    """Reads elements of one checkpoint's tensors."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.infos = {name: info for name, (_, info) in checkpoint.tensors().items()}
@@ -146,7 +147,7 @@ def _middle(sides: tuple[_Side, _Side], info: TensorInfo, most: int) -> tuple[Te
 
 
 def _moved(left: Tensor, right: Tensor, lam: Fraction) -> Tensor:
-    """`(Σ moved·should, Σ should², Σ (moved - should)²)` in float64."""
+    """Return `(Σ did·should, Σ should², Σ (did - should)²)` in float64: the rounded and the exact change."""
     made = torch.empty_like(left)
     interpolate(left, right, (lam,), made[None])
     should = (right.double() - left.double()) * float(lam)
@@ -177,14 +178,16 @@ def _spectrum(info: TensorInfo, sides: "tuple[_Side, _Side]") -> Spectrum:
 
 
 def largest_singular_values(matrix: Tensor, count: int) -> Tensor:
-    """By a randomised range with power iterations (Halko et al., arXiv 0909.4061), seeded.
+    """Estimate the largest singular values, with a fixed seed.
+
+    The method is a randomised range finder with power iterations (Halko et al., arXiv 0909.4061).
 
     Args:
         matrix: float32 or float64, shape [m, n].
-        count: How many; fewer if the matrix has fewer.
+        count: Number of values; fewer if the matrix has fewer.
 
     Returns:
-        Descending, shape [min(count, m, n)].
+        The singular values, descending, shape [min(count, m, n)].
     """
     generator = torch.Generator().manual_seed(0)
     width = min(count + _OVERSAMPLED, *matrix.shape)

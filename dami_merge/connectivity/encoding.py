@@ -16,18 +16,13 @@ _BATCH_TOKENS = 1024
 
 
 def encode_text(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: int) -> tuple[list[int], int]:
-    """Token ids, and the first that is scored; a text's very first token follows nothing and is not."""
+    """Return the token ids and the index of the first scored one; the very first token is never scored."""
     if not text.prompt:
         ids: list[int] = tokenizer(text.scored)["input_ids"]
         return ids[:max_tokens], min(1, len(ids))
     if tokenizer.chat_template is None:
-        raise InputRefused(
-            [
-                Problem(
-                    "path", "a text has a prompt, and the tokenizer has no chat template", 'use {"text": …}'
-                )
-            ]
-        )
+        message = "a text has a prompt, but the tokenizer has no chat template"
+        raise InputRefused([Problem("path", message, 'use {"text": …}')])
     turn = [{"role": "user", "content": text.prompt}]
     rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
     prompt: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
@@ -37,7 +32,7 @@ def encode_text(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: in
 
 
 def batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:
-    """In their order, so that the same positions are sampled at every λ."""
+    """Yield batches in the order of the texts, so that the same positions are sampled at every λ."""
     batch: list[tuple[list[int], int]] = []
     for each in encoded:
         longest = max(len(ids) for ids, _ in [*batch, each])
@@ -49,7 +44,7 @@ def batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[lis
 
 
 def padded(batch: Sequence[tuple[list[int], int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask, and which tokens are scored, each of shape [texts, longest], padded at the end."""
+    """Return ids, attention mask and mask of scored tokens, each of shape [texts, longest], padded right."""
     longest = max(len(ids) for ids, _ in batch)
     ids = torch.zeros(len(batch), longest, dtype=torch.long)
     mask, scored = torch.zeros_like(ids), torch.zeros_like(ids)

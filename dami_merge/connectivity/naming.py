@@ -1,4 +1,4 @@
-"""Which layer and which kind of module a tensor belongs to, read from its name alone."""
+"""The layer and the kind of module of a tensor, derived from its name alone."""
 
 import re
 
@@ -7,7 +7,7 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 def layer_and_module(name: str) -> tuple[str, str]:
-    """Split a tensor's name; works for any naming that counts layers with a number between dots.
+    """Split a tensor's name into layer and module, for any naming that numbers the layers between dots.
 
     Example:
         >>> layer_and_module("model.layers.3.mlp.experts.17.up_proj.weight")
@@ -23,10 +23,10 @@ def layer_and_module(name: str) -> tuple[str, str]:
 
 
 def is_matrix(shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is more than one row of numbers; norms and biases are not."""
+    """Return whether a tensor has two or more dimensions above 1; norms and biases do not."""
     return sum(size > 1 for size in shape) >= 2
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """A sort key under which layer 10 comes after layer 9."""
+    """Return a sort key that puts layer 10 after layer 9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split(".")]

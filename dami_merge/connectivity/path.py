@@ -1,10 +1,10 @@
-"""What the path between two models does to their predictions: loss at every λ, and how far each step goes.
+"""Predictions along the path between two models: the loss at every λ, and the size of every step.
 
 One live model walks from λ = 0 to λ = 1; no checkpoint is written. The loss is the mean negative
-log-likelihood of a token, in nats. The barrier is told by both definitions: Frankle et al. (arXiv 1912.05671)
-take sup E(λ) - mean(E(0), E(1)), which is above zero on a perfectly straight path between unequal ends, so
-the height above the straight line between the ends stands beside it (ours). Continuity of the hidden states,
-layer by layer between neighbouring λ, is ours too: the paper names no metric.
+log-likelihood per token, in nats. The barrier is reported by two definitions: Frankle et al. (arXiv
+1912.05671) use sup E(λ) - mean(E(0), E(1)), which is above zero even on a perfectly straight path between
+unequal ends; the height above the straight line between the ends is ours. The continuity of the hidden
+states, layer by layer between neighbouring λ, is ours too: the paper names no metric.
 """
 
 import itertools
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SAMPLED_TOKENS = 512
-"""Positions whose hidden states are compared at most, evenly spread over all texts."""
+"""Maximum number of positions whose hidden states are compared, evenly spread over all texts."""
 
 BARRIER = 0.1
-"""Nats above the straight line from which two models count as of different basins. Source: ours; the bundled
-pair has 0.0, the same model with its neurons in another order 1.8."""
+"""Maximum height above the straight line, in nats, for two models to count as in one basin. Source: ours; the
+bundled pair has 0.0, a model and its copy with the neurons in another order have 1.8."""
 
 ABRUPT = 4.0
-"""Medians that a single step may take before the path counts as abrupt. Source: ours."""
+"""Maximum size of a single step, in medians of all steps, on a smooth path. Source: ours."""
 
 _SMALLEST_STEP = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """One λ.
+    """The loss at one λ.
 
     Attributes:
-        lam: Which.
-        loss: Mean negative log-likelihood of a scored token, nats.
+        lam: λ of the model.
+        loss: Mean negative log-likelihood per scored token, in nats.
     """
 
     lam: Fraction
@@ -56,13 +56,14 @@ class PathPoint:
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """From one λ to the next.
+    """The step from one λ to the next.
 
     Attributes:
-        start: λ before.
-        stop: λ after.
-        cosine: For each layer, the embeddings first: mean cosine of a position's two hidden states.
-        cka: Likewise linear CKA (Kornblith et al., arXiv 1905.00414), which no rotation changes.
+        start: λ before the step.
+        stop: λ after the step.
+        cosine: Mean cosine of a position's two hidden states, for each layer, embeddings first.
+        cka: Linear CKA of the hidden states (Kornblith et al., arXiv 1905.00414), which no rotation changes,
+            for each layer, embeddings first.
     """
 
     start: Fraction
@@ -73,17 +74,17 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class PathReport:
-    """What was seen on the way.
+    """The measurements along the path.
 
     Attributes:
         texts: Number of texts.
-        tokens: Scored tokens, of all texts together.
-        points: One for each λ, ascending.
-        steps: One between any two neighbours.
-        barrier: max E(λ) - mean(E(0), E(1)), nats.
-        barrier_above_line: max over λ of E(λ) - ((1-λ)·E(0) + λ·E(1)), nats; 0 or less on a path that never
-            rises above the straight line.
-        barrier_lam: Where that is.
+        tokens: Number of scored tokens in all texts.
+        points: One point per λ, ascending.
+        steps: One step between any two neighbouring λ.
+        barrier: max E(λ) - mean(E(0), E(1)), in nats.
+        barrier_above_line: max over λ of E(λ) - ((1-λ)·E(0) + λ·E(1)), in nats; 0 or less on a path that
+            never rises above the straight line.
+        barrier_lam: λ at which `barrier_above_line` is reached.
     """
 
     texts: int
@@ -101,9 +102,9 @@ class PathReport:
 
     @property
     def abruptness(self) -> float:
-        """Largest step of the hidden states in medians of all; a step is 1 - cosine in its worst layer.
+        """Largest step of the hidden states in medians of all steps; a step is 1 - cosine in its worst layer.
 
-        1 where all steps are alike, or too small to be told from rounding.
+        1 if all steps are equal, or too small to be distinguished from rounding.
         """
         sizes = [1 - min(step.cosine) for step in self.steps]
         usual = max(statistics.median(sizes), _SMALLEST_STEP)
@@ -116,7 +117,7 @@ class PathReport:
 
     @property
     def monotone(self) -> bool:
-        """Whether the loss goes one way only."""
+        """Whether the loss only rises, or only falls."""
         losses = [point.loss for point in self.points]
         pairs = list(itertools.pairwise(losses))
         return all(a <= b for a, b in pairs) or all(a >= b for a, b in pairs)
@@ -132,29 +133,30 @@ def walk(
     max_tokens: int = 1024,
     on_point: Callable[[int, int], None] = lambda _, __: None,
 ) -> PathReport:
-    """Measure the path.
+    """Measure the loss and the hidden states along the path.
 
     Args:
-        model: What computes; `live` writes its parameters. It is left at the last λ.
-        live: From `load_live`, together with the model.
-        tokenizer: With a chat template if a text has a prompt.
-        texts: At least one.
-        lambdas: Ascending from 0 to 1, both included.
-        max_tokens: Longer texts are cut.
-        on_point: Told how many λ are done, of how many.
+        model: Model whose parameters `live` writes; it is left at the last λ.
+        live: The live model that `load_live` returned together with the model.
+        tokenizer: Tokenizer of the model; it needs a chat template if a text has a prompt.
+        texts: At least one text.
+        lambdas: The λ to measure, ascending from 0 to 1, both included.
+        max_tokens: Maximum length of a text; longer texts are truncated.
+        on_point: Called with the number of λ measured so far and their total.
 
     Raises:
-        InputRefused: λ does not run from 0 to 1, a prompt has no template, or nothing is left to score.
+        InputRefused: The λ do not run from 0 to 1, a text has a prompt but the tokenizer has no chat
+            template, or no text has a token to score.
 
-    Peak memory: logits of 1024 tokens, about three times in float32 (2 GB for a vocabulary of 150,000), and
-    two times the hidden states of 512 tokens.
+    Peak memory: about three float32 copies of the logits of 1024 tokens (2 GB for a vocabulary of 150,000),
+    and two copies of the hidden states of 512 tokens.
     """
     if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
-        raise _refused("a path has both ends: give λ from 0 to 1, ascending")
+        raise _refused("the λ of a path must ascend from 0 to 1, both included")
     encoded = [encode_text(tokenizer, text, max_tokens) for text in texts]
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
-        raise _refused("the texts hold no token to score", "a text needs two tokens at least")
+        raise _refused("the texts contain no token to score", "a text needs at least two tokens")
     points: list[PathPoint] = []
     steps: list[PathStep] = []
     before: list[Tensor] = []
@@ -190,20 +192,20 @@ def walk_pair(
     device: str = "auto",
     on_point: Callable[[int, int], None] = lambda _, __: None,
 ) -> PathReport:
-    """Load a pair with its Thinking side's tokenizer, and `walk`.
+    """Load a pair with the tokenizer of Thinking, and `walk` the path.
 
     Args:
-        instruct: λ = 0.
-        thinking: λ = 1; the tokenizer is taken from it.
-        texts: At least one.
-        lambdas: Ascending from 0 to 1.
+        instruct: Model at λ = 0.
+        thinking: Model at λ = 1, which also provides the tokenizer.
+        texts: At least one text.
+        lambdas: The λ to measure, ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        on_point: Told how many λ are done, of how many.
+        on_point: Called with the number of λ measured so far and their total.
 
     Raises:
-        DamiMergeError: What `load_live` and `walk` raise.
+        DamiMergeError: Any error that `load_live` or `walk` raises.
 
-    Peak memory: three models on the device, and what `walk` needs.
+    Peak memory: three models on the device, plus the peak memory of `walk`.
     """
     sides = fetched(instruct), fetched(thinking)
     model, live = load_live(*sides, device=device)
@@ -214,14 +216,14 @@ def walk_pair(
 
 
 def linear_cka(left: Tensor, right: Tensor) -> float:
-    """Linear centred kernel alignment of two sets of states of the same positions.
+    """Compute the linear centred kernel alignment of two sets of hidden states at the same positions.
 
     Args:
         left: Shape [n, d], any float dtype.
-        right: Shape [n, e].
+        right: Shape [n, e], any float dtype.
 
     Returns:
-        In [0, 1]; 1 where both sets do not vary, 0 where one does not.
+        A value in [0, 1]; 1 if neither set varies, 0 if only one varies.
     """
     left, right = (side.double() - side.double().mean(dim=0) for side in (left, right))
     own = [float(torch.linalg.matrix_norm(side @ side.T)) for side in (left, right)]
@@ -234,7 +236,7 @@ def linear_cka(left: Tensor, right: Tensor) -> float:
 def _measured(
     model: "PreTrainedModel", encoded: Sequence[tuple[list[int], int]]
 ) -> tuple[float, list[Tensor]]:
-    """Summed loss of the scored tokens, and for each layer the sampled hidden states, shape [m, d]."""
+    """Return the summed loss of the scored tokens and, per layer, the sampled hidden states, shape [m, d]."""
     total = sum(len(ids) for ids, _ in encoded)
     stride = -(-total // SAMPLED_TOKENS)
     loss, seen = 0.0, 0

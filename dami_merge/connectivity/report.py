@@ -1,6 +1,6 @@
-"""What a comparison of two models' weights found, and the verdict that follows from a cosine.
+"""The result of comparing two models' weights, and the verdict that follows from a cosine.
 
-The thresholds are the paper's: above 0.99 in every layer the pair is connected, below 0.95 interpolation may
+The thresholds are the paper's: a pair above 0.99 in every layer is connected; below 0.95, interpolation may
 fail.
 """
 
@@ -20,14 +20,14 @@ Verdict = Literal["connected", "doubtful", "not connected", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class TensorReport:
-    """One float tensor.
+    """The comparison of one float tensor.
 
     Attributes:
-        name: As in the checkpoint.
-        layer: `model.layers.3`, or the tensor's own stem outside the layers.
-        module: `self_attn.q_proj`; experts are `*`.
-        matrix: Two or more dimensions above 1.
-        similarity: Instruct against Thinking.
+        name: Name of the tensor in the checkpoint.
+        layer: Layer, such as `model.layers.3`; outside the layers, the tensor's own stem.
+        module: Kind of module, such as `self_attn.q_proj`; the number of an expert is replaced by `*`.
+        matrix: Whether the tensor has two or more dimensions above 1.
+        similarity: Similarity of Instruct and Thinking.
     """
 
     name: str
@@ -39,12 +39,12 @@ class TensorReport:
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """All tensors of one layer, or of one kind of module, as if each kind were one long vector.
+    """All tensors of one layer or one kind of module; matrices and vectors each form one long vector.
 
     Attributes:
-        name: Layer or module kind.
-        matrices: None if it has none.
-        vectors: Norms and biases; None if it has none.
+        name: Layer or kind of module.
+        matrices: Similarity of the matrices; None if the group has none.
+        vectors: Similarity of the norms and biases; None if the group has none.
     """
 
     name: str
@@ -57,9 +57,9 @@ class CellReport:
     """The matrices of one kind of module in one layer: a cell of the heat map.
 
     Attributes:
-        layer: As in `TensorReport`.
-        module: Likewise.
-        similarity: Of all of them as one long vector.
+        layer: Layer, as in `TensorReport`.
+        module: Kind of module, as in `TensorReport`.
+        similarity: Similarity of the matrices, as one long vector.
     """
 
     layer: str
@@ -69,29 +69,29 @@ class CellReport:
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """What a check of mode connectivity found.
+    """The comparison of a pair's weights.
 
     Attributes:
-        instruct: Hub id or folder name.
-        thinking: Likewise.
-        verdict: By the worst layer's matrices; `undecided` only from a sample.
-        worst_layer: Its name.
-        worst_cosine: Its cosine.
-        threshold: At least this cosine is connected.
-        overall: All tensors.
-        layers: In natural order.
-        modules: By name.
-        cells: Layers by kinds of modules, in natural order.
-        tensors: In natural order.
-        identical_tensors: How many float tensors are equal in both.
-        skipped: Integer tensors, which were not compared.
-        differences: Of config, sampling defaults, tokenizer and chat template.
-        refusals: Why `grid` would refuse this pair as it is.
+        instruct: Hub id or folder name of Instruct.
+        thinking: Hub id or folder name of Thinking.
+        verdict: Verdict on the matrices of the worst layer; `undecided` is possible only with a sample.
+        worst_layer: Name of the layer whose matrices have the lowest cosine.
+        worst_cosine: Cosine of the matrices in that layer.
+        threshold: Cosine at or above which a layer counts as connected.
+        overall: Similarity of all tensors.
+        layers: Similarity of every layer, in natural order.
+        modules: Similarity of every kind of module, sorted by name.
+        cells: Similarity of every kind of module in every layer, in natural order.
+        tensors: Similarity of every float tensor, in natural order.
+        identical_tensors: Number of float tensors that are equal in both models.
+        skipped: Names of the integer tensors, which are not compared.
+        differences: Differences in config, sampling defaults, tokenizer and chat template.
+        refusals: Reasons for which `grid` would refuse the pair as it is.
         notes: Harmless differences.
-        instruct_revision: Its commit on the Hub; empty for a local folder.
-        thinking_revision: Likewise.
-        sample: What the verdict rests on where only a sample was read; then all numbers are estimates, and
-            what is said of tensors (identical, finite) is said of what was read.
+        instruct_revision: Commit of Instruct on the Hub; empty for a local folder.
+        thinking_revision: Commit of Thinking on the Hub; empty for a local folder.
+        sample: What the verdict rests on if only a sample was read. All numbers are then estimates, and
+            statements about tensors (identical, finite) hold only for the elements that were read.
     """
 
     instruct: str
@@ -116,12 +116,12 @@ class WeightsReport:
 
     @property
     def connected(self) -> bool:
-        """The verdict is `connected`."""
+        """Whether the verdict is `connected`."""
         return self.verdict == "connected"
 
 
 def verdict_of(low: float, high: float, threshold: float) -> Verdict:
-    """For a worst cosine from `low` to `high`."""
+    """Return the verdict on a worst cosine between `low` and `high`."""
     verdicts = {_class(low, threshold), _class(high, threshold)}
     return verdicts.pop() if len(verdicts) == 1 else "undecided"
 

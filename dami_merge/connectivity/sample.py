@@ -1,16 +1,16 @@
-"""A first look at a pair: a few contiguous chunks of every tensor, and what they prove of all of it.
+"""A first look at a pair: a few contiguous chunks of every tensor, and what they prove about the whole.
 
-Every tensor is a stratum and is cut into chunks of nearly equal size, of which some are drawn at random and
-without replacement; a chunk, not an element, is what varies independently. A layer's cosine is a function of
-three sums, so its variance follows from that of one linear function of a chunk (the delta method), with the
-finite-population correction, so that what was read whole adds none. The interval is Student's, with
-Satterthwaite's degrees of freedom rounded down, and is drawn for log(1 - cosine): a few chunks that changed
-more than the rest make 1 - cosine skewed upwards. All layers hold together at the confidence that is stated
-(Šidák: their chunks are drawn independently). Source: ours, from the textbook's parts.
+Every tensor is a stratum, cut into chunks of nearly equal size. Some chunks are drawn at random, without
+replacement; the independent unit is a chunk, not an element. A layer's cosine is a function of three sums, so
+its variance follows from the variance of one linear function of a chunk (the delta method), with the
+finite-population correction, so that a tensor read in full adds none. The interval is Student's, with
+Satterthwaite's degrees of freedom rounded down, and is computed for log(1 - cosine), because a few chunks
+that changed more than the rest skew 1 - cosine upwards. The bounds of all layers hold together at the stated
+confidence (Šidák: their chunks are drawn independently). Source: ours, from textbook methods.
 
-What no chunk hit is not seen: a change that is confined to a few rows can be missed, whatever the bound says.
-Measured with eight chunks a matrix and chunks that differ log-normally: the worst layer's lower bound held in
-99% of the looks where σ = 0.6, and in 94.5% where σ = 1.2.
+A change outside the sampled chunks is not seen: one that is confined to a few rows can be missed, whatever
+the bound says. Measured with eight chunks per matrix and chunks that differ log-normally: the worst layer's
+lower bound held in 99% of the samples with σ = 0.6, and in 94.5% with σ = 1.2.
 """
 
 import math
@@ -29,59 +29,60 @@ from dami_merge.tensors.sources import Piece
 CONFIDENCE = 0.95
 
 CHUNK_SIZES = tuple(1 << power for power in range(18, 11, -1))
-"""Elements, the largest first: larger chunks are fewer requests, smaller ones are more chunks to vary."""
+"""Elements, largest first: larger chunks take fewer requests, smaller ones give more independent units."""
 
 _WHOLE_ELEMENTS = 1 << 16
-"""A tensor up to this is one request, so it is read whole."""
+"""A tensor of up to this size takes one request, so it is read in full."""
 
 _LAYER_CHUNKS, _TENSOR_CHUNKS = 64, 8
-"""So many of a layer and of a tensor decide on the size. Half of a matrix that changed is missed by eight
-chunks once in 256 times; where a layer is very many tensors, such as experts, two of each are enough."""
+"""Chunks to read of a layer and of a tensor, which determine the chunk size. If half of a matrix changed,
+eight chunks miss it once in 256 times; in a layer of very many tensors, such as experts, two chunks of each
+are enough."""
 
-_SHARES = "5% or 0.05, up to 100%"
+_SHARES = "use 5% or 0.05, up to 100%"
 _LARGEST_FREEDOM = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How much to read, and which of it.
+    """How much to read, and which chunks.
 
     Attributes:
-        share: Of the elements of every tensor, above 0 and at most 1; small tensors are read whole.
-        seed: Equal seeds read equal chunks.
+        share: Share of the elements of every tensor, in (0, 1]; small tensors are read in full.
+        seed: Seed of the draw; equal seeds read equal chunks.
     """
 
     share: Fraction
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a share that is none."""
+        """Raise UsageError if the share is not in (0, 1]."""
         if not 0 < self.share <= 1:
-            raise UsageError(f"{str(self.share)!r} is no share", hint=_SHARES)
+            raise UsageError(f"the share must be above 0 and at most 1, not {self.share}", hint=_SHARES)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> "Sample":
-        """Read a share as it is typed: `5%`, or `0.05`.
+        """Parse a share as typed: `5%` or `0.05`.
 
         Raises:
-            UsageError: It is neither, or not above 0 and at most 1.
+            UsageError: `text` is neither, or the share is not in (0, 1].
         """
         number = text.strip().removesuffix("%")
         try:
             share = Fraction(number)
         except (ValueError, ZeroDivisionError) as error:
-            raise UsageError(f"{text!r} is no share", hint=_SHARES) from error
+            raise UsageError(f"{text!r} is not a share", hint=_SHARES) from error
         return cls(share if number == text.strip() else share / 100, seed)
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """What is read of one tensor.
+    """What to read of one tensor.
 
     Attributes:
-        tensor: Its description.
-        chunks: Chunks that it has.
-        pieces: Those that are read, in their order; all of them where it is read whole.
+        tensor: Description of the tensor.
+        chunks: Number of chunks in the tensor.
+        pieces: The chunks to read, in order; all chunks if the tensor is read in full.
     """
 
     tensor: TensorInfo
@@ -90,20 +91,20 @@ class Stratum:
 
 
 Observed = tuple[Stratum, Sequence[Sums]]
-"""A tensor, and the sums of the pieces that were read of it."""
+"""A tensor, and the sums of the pieces that were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerBound:
-    """What is known of the cosine of one layer's matrices.
+    """The bounds on the cosine of one layer's matrices.
 
     Attributes:
-        layer: Its name.
-        cosine: The estimate.
-        low: At least this at the report's confidence, together with all other bounds.
-        high: At most this, likewise.
-        chunks_read: Chunks of its matrices that were read.
-        chunks: That there are.
+        layer: Name of the layer.
+        cosine: Estimate of the cosine.
+        low: Lower bound, which holds together with all other bounds at the report's confidence.
+        high: Upper bound, which holds together with all other bounds at the report's confidence.
+        chunks_read: Number of chunks read of the layer's matrices.
+        chunks: Number of chunks in the layer's matrices.
     """
 
     layer: str
@@ -119,14 +120,14 @@ class SampleReport:
     """What a verdict from a sample rests on.
 
     Attributes:
-        share: Asked for.
-        seed: Likewise.
-        confidence: That all bounds hold together.
-        read_bytes: Of both sides.
-        total_bytes: Of all their float tensors.
-        low: Every layer's cosine is at least this.
-        high: The worst layer's cosine is at most this.
-        layers: In natural order.
+        share: Requested share of every tensor.
+        seed: Seed of the draw.
+        confidence: Probability that all bounds hold together.
+        read_bytes: Bytes to read of both sides.
+        total_bytes: Bytes of all float tensors of both sides.
+        low: Lower bound on every layer's cosine.
+        high: Upper bound on the worst layer's cosine.
+        layers: Bounds of every layer, in natural order.
     """
 
     share: float
@@ -142,12 +143,12 @@ class SampleReport:
 def draw(
     tensors: Sequence[TensorInfo], sample: Sample, *, chunk_sizes: Sequence[int] = CHUNK_SIZES
 ) -> list[Stratum]:
-    """Choose what is read of float tensors; what is chosen in one does not depend on the others' order.
+    """Choose what to read of float tensors; the choice in one does not depend on the order of the others.
 
     Args:
-        tensors: Of one side.
-        sample: How much.
-        chunk_sizes: In elements, descending.
+        tensors: Float tensors of one side.
+        sample: How much to read.
+        chunk_sizes: Allowed sizes of a chunk in elements, descending.
     """
     layers: dict[str, list[TensorInfo]] = {}
     for info in tensors:
@@ -176,7 +177,7 @@ def _stratum(
 
 
 def expanded(sums: Sums, elements: int) -> Sums:
-    """The sums that `elements` like these would have; `largest` stays that of those seen."""
+    """Scale sums to a total of `elements`; `largest` stays the largest that was seen."""
     if sums.elements == elements:
         return sums
     factor = elements / sums.elements
@@ -195,7 +196,7 @@ def expanded(sums: Sums, elements: int) -> Sums:
 def report_sample(
     sample: Sample, observed: Iterable[Observed], *, read_bytes: int, total_bytes: int
 ) -> SampleReport:
-    """What a sample shows of a pair's tensors, in natural order, of which one at least is a matrix."""
+    """Summarise a sample of a pair's tensors, given in natural order; at least one must be a matrix."""
     matrices: dict[str, list[Observed]] = {}
     for stratum, read in observed:
         if read and is_matrix(stratum.tensor.shape):
@@ -216,11 +217,11 @@ def report_sample(
 def layer_bounds(
     layers: Mapping[str, Sequence[Observed]], *, confidence: float = CONFIDENCE
 ) -> tuple[LayerBound, ...]:
-    """Two-sided bounds on the cosines of layers, which hold together at one confidence.
+    """Compute two-sided bounds on the cosines of layers, which hold together at one confidence.
 
     Args:
-        layers: The matrices of each, none of them empty, with the sums of the pieces that were read.
-        confidence: Between 0 and 1.
+        layers: The matrices of each layer, none of them empty, with the sums of the pieces that were read.
+        confidence: Probability that all bounds hold together, between 0 and 1.
     """
     uncertain = sum(any(_partly(each) for each in observed) for observed in layers.values())
     tail = 1 - (1 - (1 - confidence) / 2) ** (1 / max(uncertain, 1))
@@ -248,7 +249,7 @@ def _bound(layer: str, observed: Sequence[Observed], tail: float) -> LayerBound:
 
 
 def _standard_error(observed: Sequence[Observed], total: Sums, cosine: float) -> tuple[float, int]:
-    """That of a layer's cosine, infinite where a side was zero in all that was read; degrees of freedom."""
+    """Return a cosine's standard error, infinite if a side is zero wherever read, and degrees of freedom."""
     if not observed:
         return 0.0, 1
     if not (total.instruct and total.thinking):
@@ -271,7 +272,7 @@ def _standard_error(observed: Sequence[Observed], total: Sums, cosine: float) ->
 
 
 def student(tail: float, freedom: int) -> float:
-    """What Student's t exceeds with probability `tail`, below 1/2 (Abramowitz & Stegun, 26.7.3-4)."""
+    """Return what Student's t exceeds with probability `tail` < 1/2 (Abramowitz & Stegun, 26.7.3-4)."""
     low, high = 0.0, math.pi / 2
     for _ in range(200):
         angle = (low + high) / 2
@@ -283,7 +284,7 @@ def student(tail: float, freedom: int) -> float:
 
 
 def _above(angle: float, freedom: int) -> float:
-    """P(t > √freedom · tan(angle))."""
+    """Return P(t > √freedom · tan(angle))."""
     cosine = math.cos(angle)
     odd = freedom % 2
     term = cosine if odd else 1.0

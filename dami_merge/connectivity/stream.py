@@ -1,7 +1,7 @@
-"""Both sides of a pair read piece by piece, several pieces at once, and compared.
+"""Read both sides of a pair piece by piece, several pieces at once, and compare them.
 
-From a disk as many reads are in flight as there are cores, from the Hub more: there a thread mostly waits.
-Neither changes a bit of the sums, nor does where in a batch a piece lies.
+From a disk there are as many reads in flight as cores; from the Hub there are more, because a thread mostly
+waits. Neither the number of reads nor the place of a piece in its batch changes a bit of the sums.
 """
 
 import mmap
@@ -23,11 +23,11 @@ from dami_merge.tensors.sources import Piece, source_of
 from dami_merge.tensors.threads import cpu_workers, one_torch_thread
 
 REMOTE_READS = 16
-"""Threads that read from the Hub, a request each: a thread mostly waits."""
+"""Threads that read from the Hub, one request each: a thread mostly waits."""
 
 _BLOCK_ELEMENTS = 1 << 20
 _LOCAL_BATCH, _REMOTE_BATCH = 2 << 20, 8 << 20
-"""Bytes of one side: enough to be worth a hand-over to a thread, and a request."""
+"""Bytes of one side: enough to justify a task for a thread, and a request to the Hub."""
 
 _ALIGNMENT = 8
 _BUFFER_BYTES = _REMOTE_BATCH + mmap.PAGESIZE
@@ -35,7 +35,7 @@ _HEARTBEAT_S = 0.2
 
 
 def pieces_of(info: TensorInfo) -> tuple[Piece, ...]:
-    """A whole tensor in pieces; none where it is empty."""
+    """Split a whole tensor into pieces; an empty tensor has none."""
     return tuple(
         Piece(info.name, first, min(_BLOCK_ELEMENTS, info.elements - first))
         for first in range(0, info.elements, _BLOCK_ELEMENTS)
@@ -43,7 +43,7 @@ def pieces_of(info: TensorInfo) -> tuple[Piece, ...]:
 
 
 def piece_bytes(instruct: Checkpoint, thinking: Checkpoint, pieces: Iterable[Piece]) -> int:
-    """Bytes of both sides that `stream` will report to its callback for these pieces."""
+    """Return the bytes of both sides that `stream` will report to its callback for these pieces."""
     items = [
         {name: ITEM_BYTES[info.dtype] for name, (_, info) in side.tensors().items()}
         for side in (instruct, thinking)
@@ -62,17 +62,17 @@ def stream(
     """Compare pieces of float tensors that both sides have in the same shape.
 
     Args:
-        instruct: Its weights may be on the Hub.
-        thinking: Likewise.
-        pieces: In any order.
-        take: Given every piece with its sums, in the order in which they lie in instruct's files.
-        on_bytes: Told the bytes of both sides that were compared since; also 0, while there is only waiting.
+        instruct: Model at λ = 0; its weights may be on the Hub.
+        thinking: Model at λ = 1; its weights may be on the Hub.
+        pieces: The pieces to compare, in any order.
+        take: Called with every piece and its sums, in the order of the pieces in Instruct's files.
+        on_bytes: Called with the bytes of both sides compared since the last call; with 0 while waiting.
 
     Raises:
         InputRefused: A file changed since its header was read.
-        HubError: A remote file did, or the Hub cannot be reached any more.
+        HubError: A remote file changed, or the Hub became unreachable.
 
-    Peak memory: for each thread two batches of 8 MiB and four float64 vectors of 2^17.
+    Peak memory: two batches of 8 MiB and four float64 vectors of 2^17 elements per thread.
     """
     sides = _Side(instruct), _Side(thinking)
     in_order = sorted(pieces, key=lambda piece: (*sides[0].source.place(piece), piece.count))
@@ -121,7 +121,7 @@ class _Side:
         return piece.count * ITEM_BYTES[self._dtypes[piece.name]]
 
     def load(self, batch: Sequence[Piece], buffer: memoryview) -> list[Tensor]:
-        """Read the pieces into a buffer, one after the other."""
+        """Read the pieces into a buffer, one after another."""
         placed, tensors, position = [], [], 0
         for piece in batch:
             dtype = FLOAT_DTYPES[self._dtypes[piece.name]]
@@ -136,7 +136,7 @@ class _Side:
 
 
 def _batches(pieces: Iterable[Piece], sides: tuple[_Side, _Side], *, remote: bool) -> Iterator[list[Piece]]:
-    """Small pieces together; from the Hub only those that one request can fetch."""
+    """Group small pieces into batches; from the Hub, only pieces that one request can fetch together."""
     limit = _REMOTE_BATCH if remote else _LOCAL_BATCH
     batch: list[Piece] = []
     held, follows = 0, ("", 0)
@@ -154,5 +154,5 @@ def _batches(pieces: Iterable[Piece], sides: tuple[_Side, _Side], *, remote: boo
 
 
 def _buffer() -> memoryview:
-    """A buffer that all batches of a thread reuse: fresh memory costs a page fault for every page."""
+    """Allocate a buffer that the batches reuse: fresh memory costs a page fault for every page."""
     return memoryview(mmap.mmap(-1, _BUFFER_BYTES))

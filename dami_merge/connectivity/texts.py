@@ -1,4 +1,4 @@
-"""Texts to walk a path with: JSONL, one object a line. Knows files and nothing of models."""
+"""Texts to measure a path with: JSONL, one object per line. Knows nothing about models."""
 
 import json
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from dami_merge.errors import InputRefused, Problem
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What one line says.
+    """The content of one line.
 
     Attributes:
-        prompt: Goes through the chat template as the user's turn and is not scored if something follows it;
-            empty for plain text.
-        scored: What is scored: a plain text, or the answer; empty to score the rendered prompt itself.
+        prompt: The user's turn, rendered by the chat template and not scored if an answer follows; empty for
+            plain text.
+        scored: The text to score: a plain text, or the answer; empty to score the rendered prompt itself.
     """
 
     prompt: str
@@ -22,14 +22,14 @@ class Text:
 
 
 def read_texts(path: Path, *, limit: int | None = None) -> tuple[Text, ...]:
-    """Read `{"text": …}`, `{"prompt": …}` or `{"prompt": …, "answer": …}`, one a line.
+    """Read texts: `{"text": …}`, `{"prompt": …}` or `{"prompt": …, "answer": …}`, one per line.
 
     Args:
-        path: A JSONL file, UTF-8; empty lines are skipped.
-        limit: Take so many from the start.
+        path: A JSONL file in UTF-8; empty lines are skipped.
+        limit: Maximum number of texts, taken from the start; None takes all.
 
     Raises:
-        InputRefused: It cannot be read, is empty, or lines are of no such form; the first five are named.
+        InputRefused: The file cannot be read, is empty or has malformed lines; names the first five lines.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -48,9 +48,10 @@ def read_texts(path: Path, *, limit: int | None = None) -> tuple[Text, ...]:
             texts.append(text)
     if wrong:
         shown = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
-        raise _refused(f'{path}: {len(wrong)} line(s) are neither {{"text": …}} nor {{"prompt": …}}: {shown}')
+        expected = 'neither {"text": …} nor {"prompt": …}'
+        raise _refused(f"{path} has {len(wrong)} line(s) that are {expected}: {shown}")
     if not texts:
-        raise _refused(f"{path} holds no text")
+        raise _refused(f"{path} contains no texts")
     return tuple(texts[:limit])
 
 
@@ -70,5 +71,5 @@ def _text(line: str) -> Text | None:
 
 
 def _refused(message: str) -> InputRefused:
-    hint = 'one JSON object a line, such as {"prompt": "What is 2+2?", "answer": "4"}'
+    hint = 'write one JSON object per line, such as {"prompt": "What is 2+2?", "answer": "4"}'
     return InputRefused([Problem("texts", message, hint)])

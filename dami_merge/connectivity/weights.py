@@ -1,7 +1,8 @@
 """Layerwise cosine similarity, relative distance and norm ratio of a pair, in one streaming pass.
 
-Matrices and vectors are reported apart: the norm weights of unrelated models still have a cosine of 0.99,
-their matrices about 0. Cosine cannot see everything: an abrupt switch of mode between two λ, for example.
+Matrices and vectors are reported separately: the norm weights of unrelated models still have a cosine of
+0.99, while their matrices have about 0. Cosine does not show everything: it misses an abrupt switch of mode
+between two λ, for example.
 """
 
 import math
@@ -36,22 +37,22 @@ def compare_weights(
     sample: Sample | None = None,
     on_bytes: Callable[[int, int], None] = lambda _, __: None,
 ) -> WeightsReport:
-    """Compare two checkpoints tensor by tensor; reads each once, from the Hub without a file on this disk.
+    """Compare two checkpoints tensor by tensor; each is read once, from the Hub without storing a file.
 
-    A difference of config or tokenizer does not stop the comparison; it is reported as what `grid` would
-    refuse.
+    Differences in config or tokenizer do not stop the comparison; they are reported as reasons for which
+    `grid` would refuse the pair.
 
     Args:
-        instruct: λ = 0; weights on the Hub that are not in its cache are read from there.
-        thinking: λ = 1.
-        threshold: Cosine from which a layer counts as connected.
-        sample: Read so much only; None reads all.
-        on_bytes: Called with the bytes of both sides that are compared, and with how many there are; also
-            while it waits for more.
+        instruct: Model at λ = 0; weights on the Hub that are not in its cache are read from the Hub.
+        thinking: Model at λ = 1, read in the same way.
+        threshold: Cosine at or above which a layer counts as connected.
+        sample: Read only this sample; None reads all.
+        on_bytes: Called with the bytes of both sides compared so far and their total; also while waiting for
+            more.
 
     Raises:
-        InputRefused: Names, shapes or dtypes differ, a side is quantised, holds NaN or Inf, or no matrix.
-        HubError: The Hub could not be read to the end.
+        InputRefused: Names, shapes or dtypes differ, or a side is quantised, not finite, or has no matrix.
+        HubError: The Hub is unreachable or refuses a request.
 
     Peak memory: that of `stream`.
     """
@@ -91,7 +92,7 @@ def compare_weights(
 
 
 def _comparable(instruct: Checkpoint, thinking: Checkpoint) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
-    """What `grid` would refuse, and notes; raises where the tensors cannot be compared at all."""
+    """Return what `grid` would refuse, and notes; raise if the tensors cannot be compared at all."""
     comparable, _ = examine(instruct, thinking, mixed_dtypes=True)
     structural = [problem for problem in comparable if problem.code in _STRUCTURAL]
     if structural:
@@ -118,7 +119,7 @@ def _weight_bytes(instruct: Checkpoint, thinking: Checkpoint, sample: Sample | N
 
 
 def _strata(instruct: Checkpoint, sample: Sample | None) -> dict[str, Stratum]:
-    """What is read of every float tensor, in natural order of the names."""
+    """Return what to read of every float tensor, in natural order of the names."""
     places = instruct.tensors()
     names = sorted((n for n in places if places[n][1].dtype in FLOATS), key=natural_key)
     infos = [places[name][1] for name in names]
@@ -133,7 +134,7 @@ def _compared(
     strata: Mapping[str, Stratum],
     on_bytes: Callable[[int, int], None],
 ) -> dict[str, list[Sums]]:
-    """The sums of every piece, by tensor, in the pieces' order."""
+    """Return the sums of every piece, by tensor, in the order of the pieces."""
     found: dict[str, list[Sums]] = {name: [] for name in strata}
     pieces = [piece for stratum in strata.values() for piece in stratum.pieces]
     total = piece_bytes(instruct, thinking, pieces)
@@ -151,7 +152,7 @@ def _compared(
 
 
 def _finite_sums(strata: Mapping[str, Stratum], found: Mapping[str, Sequence[Sums]]) -> dict[str, Sums]:
-    """The sums of every tensor, as if all of it had been read; NaN and Inf are refused."""
+    """Return the sums of every tensor, extrapolated from a sample to all of it; refuse NaN and Inf."""
     sums = {
         name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
     }
@@ -159,7 +160,8 @@ def _finite_sums(strata: Mapping[str, Stratum], found: Mapping[str, Sequence[Sum
     for name, total in sums.items():
         for side, norm in (("instruct", total.instruct), ("thinking", total.thinking)):
             if not math.isfinite(norm):
-                problems.append(Problem("nonfinite", f"{name!r} holds NaN or Inf in {side}", "it is damaged"))
+                fact = f"{name!r} holds NaN or Inf in {side}"
+                problems.append(Problem("nonfinite", fact, "the checkpoint is damaged"))
     if problems:
         raise InputRefused(problems)
     return sums
@@ -202,6 +204,6 @@ def _cells(tensors: Iterable[TensorReport], sums: Mapping[str, Sums]) -> tuple[C
 def _worst(layers: Iterable[GroupReport]) -> tuple[str, float]:
     judged = [(layer.matrices.cosine, layer.name) for layer in layers if layer.matrices]
     if not judged:
-        raise InputRefused([Problem("no-matrix", "the checkpoints hold no weight matrix to compare")])
+        raise InputRefused([Problem("no-matrix", "the checkpoints have no weight matrix to compare")])
     cosine, name = min(judged)
     return name, cosine

@@ -1,1 +1,1 @@
-"""From a recipe to a published grid: plan, execute, publish. Only `materialize` and `build` know torch."""
+"""From a recipe to a published grid: plan, build, publish. Only `build` and `pipeline` import torch."""

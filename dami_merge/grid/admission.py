@@ -1,4 +1,4 @@
-"""May a run use this output folder: whose is it, what is it for, has the disk room? Writes nothing."""
+"""Decide whether a run may use an output folder: owner, recipe and free space. Writes nothing."""
 
 import re
 from collections.abc import Mapping
@@ -17,29 +17,29 @@ OUR_FOLDERS = re.compile(r"lambda-\d+(\.\d+|of\d+)(\.partial)?")
 
 
 def require_space(plan: GridPlan) -> None:
-    """Refuse to start what cannot be finished.
+    """Refuse a run that the disk cannot hold.
 
     Raises:
-        DiskFull: With both numbers.
+        DiskFull: The disk has too little free space; states the needed and the free bytes.
     """
     needed, free = space_needed(plan), free_bytes(plan.output)
     if needed > free:
         raise DiskFull(
-            f"{plan.output} needs {size_text(needed)} more, its disk has {size_text(free)} free",
-            hint="make space, choose fewer λ with --lambdas, or another disk with -o",
+            f"{plan.output} needs {size_text(needed)} more, but its disk has only {size_text(free)} free",
+            hint="free some space, choose fewer λ with --lambdas, or choose another disk with -o",
         )
 
 
 def space_needed(plan: GridPlan) -> int:
-    """Bytes that the disk must have free; what an earlier run left in the folder is kept or replaced."""
+    """Return the bytes that must be free; files of an earlier run do not count, they are kept or replaced."""
     return max(plan.write_bytes - plan.link_bytes - _bytes_in(plan.output), 0)
 
 
 def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
-    """Say, without taking the lock or writing anything, whether a run could have this folder.
+    """Refuse an output folder that a run could not use; takes no lock and writes nothing.
 
     Raises:
-        OutputRefused: It holds files that are not ours, or work for another recipe.
+        OutputRefused: The folder holds files that are not ours, or work for another recipe or source.
     """
     refuse_foreign(plan.output)
     path = plan.output / STATE_FOLDER / "identity.json"
@@ -48,37 +48,37 @@ def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
 
 
 def refuse_foreign(root: Path) -> None:
-    """Refuse a folder that holds anything which a run of ours did not make.
+    """Refuse a folder that holds anything not created by dami-merge.
 
     Raises:
-        OutputRefused: It is a file, or a folder with other people's files.
+        OutputRefused: The path is a file, or the folder holds files that are not ours.
     """
     if not root.exists():
         return
     if not root.is_dir():
-        raise OutputRefused(f"{root} is a file", hint="give a folder with -o")
+        raise OutputRefused(f"{root} is a file, not a folder", hint="choose a folder with -o")
     names = sorted(path.name for path in root.iterdir())
     foreign = [name for name in names if not _is_ours(root / name)]
     if foreign or (names and STATE_FOLDER not in names):
         what = foreign[0] if foreign else names[0]
         raise OutputRefused(
-            f"{root} is not empty and not a grid in the making: it holds {what}",
-            hint="give an empty or new folder with -o",
+            f"{root} is neither empty nor the output folder of an earlier run: it holds {what}",
+            hint="choose an empty or new folder with -o",
         )
 
 
 def refuse_other(root: Path, before: object, now: Mapping[str, object]) -> None:
-    """Refuse a folder whose recorded identity differs.
+    """Refuse a folder whose recorded identity differs from the plan's.
 
     Raises:
-        OutputRefused: With the first differences.
+        OutputRefused: The identities differ; states the first three differences.
     """
     changes = changed(before, now)
     if changes:
         shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
         raise OutputRefused(
-            f"{root} holds a grid of another recipe or source: {shown}",
-            hint="give another folder with -o, or --fresh to start over in this one",
+            f"{root} holds a grid made from another recipe or source: {shown}",
+            hint="choose another folder with -o, or start over in this one with --fresh",
         )
 
 
@@ -89,7 +89,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def has_work(root: Path) -> bool:
-    """Whether an earlier run finished anything; if not, another recipe may have the folder."""
+    """Return whether an earlier run finished at least a shard; if not, another recipe may use the folder."""
     return (root / GRID_FILE).is_file() or any((root / STATE_FOLDER / "receipts").glob("*.json"))
 
 

@@ -1,6 +1,6 @@
-"""The job itself: a plan becomes a grid, or resumes becoming one.
+"""Build the grid of a plan, or resume an unfinished one.
 
-Plan (headers) → shards (each durable, then receipted) → checkpoints (renamed when whole) → grid.json (last).
+Plan (headers) → shards (durable, then receipted) → checkpoints (renamed when complete) → grid.json (last).
 """
 
 import time
@@ -24,13 +24,13 @@ from dami_merge.tensors.device import choose_devices
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        shard: File name of the shard in work.
-        done_bytes: Weight bytes written, of all λ, those of an earlier run included.
+        shard: File name of the shard in progress.
+        done_bytes: Weight bytes written at all λ, including those of an earlier run.
         total_bytes: Weight bytes of the whole grid.
-        resumed_bytes: Of `done_bytes`, what an earlier run had finished.
+        resumed_bytes: The part of `done_bytes` that an earlier run had finished.
     """
 
     shard: str
@@ -41,19 +41,19 @@ class BuildProgress:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
-        grid: The manifest that is now in the folder.
+        grid: The manifest, as published.
         path: Folder of the grid.
-        devices: Where the arithmetic ran.
-        kernel: Which form of it: `torch`, `numba` or `triton`.
-        made: Names of the shards that this run computed; the others were finished before.
+        devices: Devices that the arithmetic ran on.
+        kernel: Implementation of the arithmetic: `torch`, `numba` or `triton`.
+        made: Names of the shards that this run computed; the others were already finished.
         written_bytes: Weight bytes that this run wrote.
-        direct_io: Whether what this run wrote went past the page cache; the file system decides.
-        shared_files: How many of the files that this run made are a source's, by a reflink or a hard link.
-        waits: What the steps of this run waited for, in seconds; several devices add up.
-        wall_s: Seconds.
+        direct_io: Whether all writes of this run bypassed the page cache; the file system decides.
+        shared_files: Number of files that share a source file's blocks, by a reflink or a hard link.
+        waits: Time spent waiting for each step, summed over devices.
+        wall_s: Elapsed time in seconds.
     """
 
     grid: Grid
@@ -86,13 +86,13 @@ def build_grid(
         on_progress: Called after each block, by one thread at a time.
 
     Raises:
-        OutputRefused: The folder is locked, foreign, or holds another grid.
-        DiskFull: Not enough space, before the first byte or on the way.
-        InputRefused: NaN or Inf weights, integer tensors that differ, or a source that changed.
-        DeviceUnfit: The device is not there or rounds differently.
+        OutputRefused: The folder is in use, holds files that are not ours, or holds another grid.
+        DiskFull: The disk has too little free space, or filled up during the run.
+        InputRefused: Weights hold NaN or Inf, integer tensors differ, or a source changed.
+        DeviceUnfit: A device is unavailable, or rounds differently from the CPU.
         HubError: A download failed.
 
-    Peak memory: `plan.memory_bytes` for each device, above an interpreter that has imported torch.
+    Peak memory: `plan.memory_bytes` per device, in addition to an interpreter that has imported torch.
     """
     started = time.monotonic()
     shards = Shards(choose_devices(device), output_bytes=plan.checkpoint_bytes * len(plan.members))
@@ -126,7 +126,7 @@ def _make(
     receipts: dict[str, Receipt],
     on_progress: Callable[[BuildProgress], None],
 ) -> Tally:
-    """Make the missing shards; their receipts are added to `receipts`."""
+    """Make the missing shards and add their receipts to `receipts`."""
     resumed = done = sum(w.size for receipt in receipts.values() for w in receipt.files.values())
     total = plan.checkpoint_bytes * len(plan.members)
     output.unpublish()

@@ -1,4 +1,4 @@
-"""The model card of a merged checkpoint: both parents, the exact recipe, how to load it."""
+"""The model card of a merged checkpoint: both parents, the exact recipe, and how to load it."""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from dami_merge.lambdas import fraction_text, label
 
 
 def model_card(plan: GridPlan, member: PlannedMember) -> bytes:
-    """README.md of one checkpoint, with the metadata that the Hub reads.
+    """Return the README.md of one checkpoint, with the metadata that the Hub reads.
 
-    The same plan gives the same bytes: no dates, no paths.
+    The same plan gives the same bytes: the card contains no dates and no paths.
     """
     instruct, thinking, lam = plan.pair.instruct, plan.pair.thinking, member.lam
     parents = [_described(side.source_id, side.revision) for side in (instruct, thinking)]

@@ -1,7 +1,7 @@
-"""What must not change between a killed run and the one that resumes it: recipe, sources, format.
+"""The identity of a run: the recipe, sources and format that must not change before it is resumed.
 
-Plain JSON values, so that a difference can be shown by the path of its field. Reads small files and the times
-of large ones.
+An identity is plain JSON, so that a difference can be shown by the path of its field. Reads the contents of
+small files, and only the modification times of large ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from dami_merge.grid.plan import GridPlan
 from dami_merge.lambdas import fraction_text
 
 FORMAT = 2
-"""Of everything that a run leaves in the folder; raised whenever the same recipe would give other bytes."""
+"""Version of all files that a run leaves in its folder; raised when the same recipe gives other bytes."""
 
 
 def identity_of(plan: GridPlan) -> dict[str, object]:
-    """What must not change between a killed run and the one that resumes it, as plain JSON."""
+    """Return what must not change between a killed run and the run that resumes it, as plain JSON."""
     recipe = plan.recipe
     return {
         "format": FORMAT,
@@ -52,11 +52,11 @@ def _source_identity(source: Checkpoint) -> dict[str, object]:
 
 
 def changed(before: object, now: Mapping[str, object]) -> list[str]:
-    """Every field whose value is another, as `path was …, is …`.
+    """Return every field whose value has changed, as `path was …, is …`.
 
     Args:
-        before: As it was read back from disk.
-        now: From `identity_of`.
+        before: Identity as read back from disk.
+        now: Identity from `identity_of`.
     """
     return list(_changes(before, msgspec.json.decode(msgspec.json.encode(now)), ""))
 

@@ -1,6 +1,6 @@
-"""grid.json: the format, declared once. Unknown fields are refused; a JSON Schema is generated from here.
+"""The format of grid.json, declared once: unknown fields are refused, and the JSON Schema is generated here.
 
-Torch-free: the router and every serving stack read it.
+Imports no torch: the router and every serving stack read grid.json.
 """
 
 import math
@@ -27,7 +27,7 @@ LambdaText = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+/[1-9][0-9]*$")]
 
 
 class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What wrote the grid."""
+    """The program that wrote the grid."""
 
     name: str
     version: str
@@ -37,10 +37,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One parent model.
 
     Attributes:
-        id: Hub id, or the folder's name for a local model.
+        id: Hub id, or the folder name of a local model.
         revision: Commit on the Hub; empty for a local model.
-        headers: Digest of the header of every weight file.
-        tensors: Digest of the tensor bytes of this side, in the order of each output shard.
+        headers: Digest of the header of every weight file, by file name.
+        tensors: For every output shard, digest of this parent's tensor bytes in the order of the shard.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was asked for, with every default filled in; the sources stand beside it."""
+    """The recipe, with every default filled in; the sources are recorded separately."""
 
     lambdas: list[LambdaText]
     dtype: FloatName | None
@@ -64,9 +64,9 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tensors that every checkpoint holds.
 
     Attributes:
-        tensors: How many.
-        parameters: Elements of all of them.
-        digest: Over every shard's name and header; equal for checkpoints that a live engine can swap.
+        tensors: Number of tensors.
+        parameters: Number of elements in all tensors.
+        digest: Digest of every shard's name and header; equal for checkpoints that a live engine can swap.
     """
 
     tensors: Size
@@ -86,13 +86,13 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One checkpoint of the grid.
 
     Attributes:
-        fraction: λ exactly, `3/10`.
-        value: λ as the nearest float, for readers that need no more.
-        name: `lambda-0.30`.
-        path: Its folder, relative to grid.json, with forward slashes.
-        served_model_name: What a server should call it.
-        donor: The side that its sidecars came from.
-        files: All of its files, sorted by name.
+        fraction: λ as an exact fraction, such as `3/10`.
+        value: λ as the nearest float, for readers that do not need the exact value.
+        name: Name of the checkpoint, such as `lambda-0.30`.
+        path: Folder of the checkpoint, relative to grid.json, with forward slashes.
+        served_model_name: Model name that a server should use.
+        donor: Side that the tokenizer, templates and config come from.
+        files: All files of the checkpoint, sorted by name.
     """
 
     fraction: LambdaText
@@ -110,19 +110,19 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole of grid.json.
+    """The contents of grid.json.
 
     Attributes:
-        schema_version: 1. A reader refuses a version that it does not know.
-        tool: What wrote it.
+        schema_version: Always 1. Readers refuse a version that they do not know.
+        tool: The program that wrote the grid.
         name: Prefix of the served model names.
-        recipe: What was asked for.
-        instruct: λ = 0.
-        thinking: λ = 1.
-        inventory: The tensors.
+        recipe: The recipe, with every default filled in.
+        instruct: Parent at λ = 0.
+        thinking: Parent at λ = 1.
+        inventory: The tensors that every checkpoint holds.
         notes: Harmless differences between the parents.
-        allowed: Differences that the user vouched for.
-        checkpoints: In the order of λ.
+        allowed: Differences that the user allowed with `allow_config`.
+        checkpoints: The checkpoints, in ascending order of λ.
     """
 
     schema_version: Literal[1]
@@ -138,13 +138,13 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def weights_digest(grid: Grid) -> str:
-    """Which weights its λ have: both parents' tensors and the dtype, whichever λ are built."""
+    """Return a digest of what determines the weights at any λ: both parents' tensors and the dtype."""
     made_of = [grid.instruct.tensors, grid.thinking.tensors, grid.recipe.dtype]
     return digest_bytes(msgspec.json.Encoder(order="sorted").encode(made_of))
 
 
 def write_grid(folder: Path, grid: Grid) -> None:
-    """Publish grid.json, whole or not at all."""
+    """Write grid.json atomically."""
     write_durable(folder / GRID_FILE, encode(grid))
 
 
@@ -152,22 +152,22 @@ def read_grid(folder: Path) -> Grid:
     """Read the grid.json of a folder.
 
     Raises:
-        GridUnreadable: It is missing or not of this format.
+        GridUnreadable: grid.json is missing, unreadable or malformed, or has another schema version.
     """
     path = folder / GRID_FILE
     try:
         content = path.read_bytes()
     except OSError as error:
         raise GridUnreadable(
-            f"{path}: {error.strerror}", hint="`dami-merge grid` writes it when the grid is whole"
+            f"{path}: {error.strerror}", hint="`dami-merge grid` writes it when the grid is complete"
         ) from error
     try:
         version = msgspec.json.decode(content, type=_Version).schema_version
     except msgspec.MsgspecError as error:
-        raise GridUnreadable(f"{path} is not a grid.json: {error}") from error
+        raise GridUnreadable(f"{path} is not a valid grid.json: {error}") from error
     if version != SCHEMA_VERSION:
         raise GridUnreadable(
-            f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}",
+            f"{path} has schema version {version}, but this release reads version {SCHEMA_VERSION}",
             hint="upgrade dami-merge, or build the grid again",
         )
     try:
@@ -179,10 +179,10 @@ def read_grid(folder: Path) -> Grid:
 
 
 def member_of(grid: Grid, lam: Fraction) -> Member:
-    """The checkpoint of this λ.
+    """Return the checkpoint at this λ.
 
     Raises:
-        LambdaError: The grid has none.
+        LambdaError: The grid has no checkpoint at this λ.
     """
     members = {member.lam: member for member in grid.checkpoints}
     require_available([lam], members)
@@ -202,30 +202,32 @@ def _check_members(path: Path, grid: Grid) -> None:
             lam = parse_lambda(member.fraction)
         except LambdaError as error:
             raise GridUnreadable(f"{path}: {error}") from error
-        if not math.isclose(member.value, lam) or lam in seen:
-            raise GridUnreadable(f"{path}: the entry of λ = {member.fraction} contradicts itself")
+        if not math.isclose(member.value, lam):
+            raise GridUnreadable(f"{path}: the fraction {member.fraction} and value {member.value} differ")
+        if lam in seen:
+            raise GridUnreadable(f"{path}: two checkpoints have λ = {member.fraction}")
         if member.name in names or member.path in paths:
             raise GridUnreadable(
-                f"{path}: two checkpoints are called {member.name!r} or lie in {member.path!r}"
+                f"{path}: two checkpoints have the name {member.name!r} or the path {member.path!r}"
             )
         if not _inside(member.path):
-            raise GridUnreadable(f"{path}: the path {member.path!r} leaves the folder of the grid")
+            raise GridUnreadable(f"{path}: the path {member.path!r} is not inside the grid's folder")
         outside = [file.name for file in member.files if not _inside(file.name)]
         if outside:
-            raise GridUnreadable(f"{path}: {outside[0]!r} leaves the checkpoint's folder")
+            raise GridUnreadable(f"{path}: the file {outside[0]!r} is not inside its checkpoint's folder")
         seen.add(lam)
         names.add(member.name)
         paths.add(member.path)
 
 
 def _inside(name: str) -> bool:
-    """Whether a relative POSIX path stays below its folder."""
+    """Return whether a relative POSIX path stays below its folder."""
     path = PurePosixPath(name)
     return str(path) == name != "." and "\\" not in name and not path.is_absolute() and ".." not in path.parts
 
 
 def json_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of grid.json."""
+    """Return the JSON Schema (2020-12) of grid.json."""
     schema = msgspec.json.schema(Grid)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -235,5 +237,5 @@ def json_schema() -> dict[str, object]:
 
 
 def schema_bytes() -> bytes:
-    """The schema as it is shipped in `grid.schema.json`."""
+    """Return the schema as shipped in `grid.schema.json`."""
     return msgspec.json.format(msgspec.json.Encoder(order="sorted").encode(json_schema()), indent=2) + b"\n"

@@ -1,14 +1,15 @@
-"""The output folder of a run: whose it is, what is finished in it, how it becomes whole.
+"""The output folder of a run: its lock, its finished shards, and how checkpoints are published.
 
-    grid.json                     written last; without it there is no grid
+    grid.json                     written last; without it the grid is unfinished
     lambda-0.30/                  a published checkpoint
-    lambda-0.30.partial/          one that is being written; it has no config.json, so nothing loads it
-    .dami-merge/lock              one run at a time
-    .dami-merge/identity.json     what this folder is for; another recipe or source is refused
-    .dami-merge/receipts/*.json   one per finished shard: size, digest and time of its file for every λ
+    lambda-0.30.partial/          a checkpoint being written; without config.json, so that nothing loads it
+    .dami-merge/lock              held by the one run that uses the folder
+    .dami-merge/identity.json     recipe and sources of the grid; any others are refused
+    .dami-merge/locks/*.lock      one for each shard: several processes may make different shards
+    .dami-merge/receipts/*.json   one per finished shard: size, digest and time of its file at every λ
 
-A receipt is written after its files are durable. It is believed if the files still have the size and time it
-names, or else the digest. Knows nothing of arithmetic; torch-free.
+A receipt is written after its files are durable. It is valid while every file has the recorded size and
+either the recorded modification time or the recorded digest. Knows nothing about arithmetic or torch.
 """
 
 import shutil
@@ -39,10 +40,10 @@ class Receipt(msgspec.Struct, frozen=True):
     """One finished unit of work: a shard at every λ.
 
     Attributes:
-        shard: File name.
-        files: By the name of the checkpoint's folder.
-        instruct: Digest of the tensor bytes that were read on the Instruct side.
-        thinking: Likewise, Thinking.
+        shard: File name of the shard.
+        files: The written files, by name of the checkpoint.
+        instruct: Digest of the tensor bytes read from Instruct.
+        thinking: Digest of the tensor bytes read from Thinking.
     """
 
     shard: str
@@ -52,10 +53,10 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Output:
-    """The folder while its lock is held."""
+    """The output folder, while its lock is held."""
 
     def __init__(self, plan: GridPlan) -> None:
-        """Use `opened`, which holds the lock."""
+        """Call `opened` instead, which takes the lock."""
         self._plan = plan
         self._root = plan.output
         self._receipts = plan.output / STATE_FOLDER / "receipts"
@@ -66,20 +67,20 @@ class Output:
         return self._root
 
     def folder(self, name: str) -> Path:
-        """Where the files of a checkpoint lie now: its published folder, or the partial one."""
+        """Return the folder that holds a checkpoint's files now: the published or the partial one."""
         final = self.final(name)
         return final if final.is_dir() else self.partial(name)
 
     def final(self, name: str) -> Path:
-        """Folder of a published checkpoint."""
+        """Return the folder of a published checkpoint."""
         return self._root / name
 
     def partial(self, name: str) -> Path:
-        """Folder of a checkpoint that is being written."""
+        """Return the folder of a checkpoint that is being written."""
         return self._root / f"{name}.partial"
 
     def intact_receipts(self) -> dict[str, Receipt]:
-        """Receipts of shards that are finished and untouched, by file name."""
+        """Return the receipts of shards that are finished and unchanged, by file name."""
         found = {}
         for shard in self._plan.shards:
             receipt = self._receipt(shard)
@@ -95,7 +96,7 @@ class Output:
         try:
             receipt = msgspec.json.decode(content, type=Receipt)
         except msgspec.MsgspecError:
-            return None  # it is our own file: if it is damaged, the shard is made again
+            return None  # our own file: if it is damaged, make the shard again
         for member in self._plan.members:
             written = receipt.files.get(member.name)
             if written is None or not _untouched(self.folder(member.name) / shard.name, written):
@@ -103,7 +104,7 @@ class Output:
         return receipt
 
     def keep_receipt(self, receipt: Receipt) -> None:
-        """Record a finished shard; its files must be durable."""
+        """Record a finished shard; its files must already be durable."""
         for member in self._plan.members:
             folder = self.folder(member.name)
             for place in {folder, (folder / receipt.shard).parent}:
@@ -126,26 +127,25 @@ class Output:
         return self._receipts / f"{_flat(shard)}.json"
 
     def require_same_sources(self) -> None:
-        """Refuse to publish what was made of sources that changed since the folder was opened.
+        """Refuse to publish a grid if a source has changed since the folder was opened.
 
         Raises:
-            InputRefused: With what changed.
+            InputRefused: A source changed or disappeared; states every change.
         """
         before = msgspec.json.decode((self._root / STATE_FOLDER / "identity.json").read_bytes())
         try:
             now = identity_of(self._plan)
         except FileNotFoundError as error:
-            problem = Problem("source-changed", f"{error.filename} disappeared since the run began")
+            problem = Problem("source-changed", f"{error.filename} disappeared during the run")
             raise InputRefused([problem]) from error
         changes = changed(before, now)
         if changes:
-            hint = "restore it, or start over with --fresh"
-            raise InputRefused(
-                [Problem("source-changed", f"{what} since the run began", hint) for what in changes]
-            )
+            hint = "restore the file, or start over with --fresh"
+            facts = [f"a source changed during the run: {change}" for change in changes]
+            raise InputRefused([Problem("source-changed", fact, hint) for fact in facts])
 
     def unpublish(self) -> None:
-        """Take back what looks finished, before shards are made again."""
+        """Remove grid.json and make every checkpoint partial, before shards are made again."""
         (self._root / GRID_FILE).unlink(missing_ok=True)
         sync_folder(self._root)
         for member in self._plan.members:
@@ -161,15 +161,15 @@ class Output:
     def publish(
         self, name: str, small_files: Mapping[str, bytes], shards: Mapping[str, Written]
     ) -> list[File]:
-        """Complete a checkpoint's folder and give it its final name; done already, it is checked and kept.
+        """Complete a checkpoint's folder and rename it to its final name; check and keep a published one.
 
         Args:
             name: Name of the checkpoint.
-            small_files: Everything but the shards, by POSIX path.
-            shards: The shards, by file name; they lie in the folder already.
+            small_files: Contents of all files except the shards, by POSIX path.
+            shards: The shards, by file name; they must already be in the folder.
 
         Returns:
-            All of its files, sorted by name.
+            All files of the checkpoint, sorted by name.
         """
         folder = self.folder(name)
         for file, content in small_files.items():
@@ -178,7 +178,7 @@ class Output:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_durable(path, content)
         for leftover in folder.rglob(".*.tmp"):
-            leftover.unlink()  # of a run that was killed while it wrote a small file
+            leftover.unlink()  # from a run that was killed while writing a small file
         if folder == self.partial(name):
             publish_folder(folder, self.final(name))
         files = [File(file, len(data), digest_bytes(data)) for file, data in small_files.items()]
@@ -188,14 +188,14 @@ class Output:
 
 @contextmanager
 def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
-    """Take the output folder for one run.
+    """Open the output folder for one run and hold its lock.
 
     Args:
-        plan: What will be built in it.
-        fresh: Remove an earlier run's work first.
+        plan: Plan of the grid to build.
+        fresh: Discard an earlier run's work first.
 
     Raises:
-        OutputRefused: Another run holds it, it holds files that are not ours, or work for another recipe.
+        OutputRefused: The folder is in use, holds files that are not ours, or holds another grid.
     """
     root, state = plan.output, plan.output / STATE_FOLDER
     refuse_foreign(root)
@@ -215,7 +215,7 @@ def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
 
 
 def _clear(root: Path) -> None:
-    """Remove an earlier run's work; grid.json first, the lock stays."""
+    """Remove an earlier run's work, grid.json first; keep the lock."""
     (root / GRID_FILE).unlink(missing_ok=True)
     state = root / STATE_FOLDER
     (state / "identity.json").unlink(missing_ok=True)
@@ -226,7 +226,7 @@ def _clear(root: Path) -> None:
 
 
 def _flat(shard: str) -> str:
-    """A shard's name without folders."""
+    """Return a shard's name with its folder separators escaped."""
     return shard.replace("/", "%2F")
 
 

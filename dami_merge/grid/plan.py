@@ -1,8 +1,8 @@
-"""What a run will do, as a value: shards, bytes, memory, files; made from headers alone, without torch.
+"""The plan of a run as a value: shards, bytes, memory and files, derived from headers alone, without torch.
 
-The output keeps the Instruct side's shard boundaries and tensor order, so the unit of work is one output
-shard for all λ: both sources are read once for the whole grid. Resume, digests and verification are facts
-about that unit. Tensors are matched by name, never by file.
+The output keeps Instruct's shard boundaries and tensor order, so the unit of work is one output shard at
+every λ, and both sources are read once for the whole grid. Resuming, digests and verification work on that
+unit. Tensors are matched by name, never by file.
 """
 
 from dataclasses import dataclass, field
@@ -17,24 +17,24 @@ from dami_merge.grid.recipe import Recipe, Side
 from dami_merge.lambdas import folder_name
 
 EndsMode = Literal["auto", "link", "write"]
-"""How λ = 0 and λ = 1 come about where they are a source's file, byte for byte."""
+"""How to create a shard at λ = 0 or λ = 1 that equals a source file byte for byte; see `make_plan`."""
 
 DEFAULT_BLOCK_BYTES = 4 << 20
 SLOTS = 3
-"""Blocks in flight: one is read, one is computed, one is written."""
+"""Blocks in flight: one being read, one being computed, one being written."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorJob:
-    """One tensor: where its two inputs lie and where its results go.
+    """One tensor: its dtypes in both sources, and where its result goes.
 
     Attributes:
-        name: The tensor's name.
+        name: Name of the tensor.
         elements: Number of elements.
-        instruct_dtype: Dtype in which the Instruct side gives them, as a safetensors header spells it.
-        thinking_dtype: Same for the Thinking side.
-        dtype: Dtype that is written.
-        start: Offset of the result from the start of the output file.
+        instruct_dtype: Dtype of the elements that Instruct provides, as a safetensors header spells it.
+        thinking_dtype: Dtype of the elements that Thinking provides, in the same spelling.
+        dtype: Dtype of the result, in the same spelling.
+        start: Byte offset of the result in the output file.
     """
 
     name: str
@@ -46,21 +46,21 @@ class TensorJob:
 
     @property
     def kind(self) -> Literal["interpolate", "equal"]:
-        """Floats are interpolated; integers must be equal and are copied."""
+        """`interpolate` for floats; `equal` for integers, which must be equal and are copied."""
         return "interpolate" if self.dtype in FLOATS else "equal"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """One output shard, for all λ.
+    """One output shard, at every λ.
 
     Attributes:
-        name: File name, equal for all λ.
-        header: Its first bytes, equal for all λ.
+        name: File name, the same at every λ.
+        header: Header bytes, the same at every λ.
         size_bytes: Size of the whole file.
-        tensors: In the order of their bytes.
-        instruct_file: The Instruct side's file that is, byte for byte, this shard at λ = 0; None if none is.
-        thinking_file: Likewise of the Thinking side at λ = 1.
+        tensors: The tensors, in the order of their bytes.
+        instruct_file: Instruct's file that equals this shard at λ = 0 byte for byte; None if there is none.
+        thinking_file: Thinking's file that equals this shard at λ = 1 byte for byte; None if there is none.
     """
 
     name: str
@@ -76,10 +76,10 @@ class PlannedMember:
     """One checkpoint of the grid.
 
     Attributes:
-        name: Name of its folder; files, receipts and manifest go by it.
-        lam: λ of its tensors.
-        donor: Side that its tokenizer, templates and config come from.
-        served_model_name: What a server should call it.
+        name: Folder name, by which files, receipts and the manifest refer to the checkpoint.
+        lam: λ of the tensors.
+        donor: Side that the tokenizer, templates and config come from.
+        served_model_name: Model name that a server should use.
     """
 
     name: str
@@ -93,15 +93,15 @@ class GridPlan:
     """Everything a run will do.
 
     Attributes:
-        recipe: What was asked for.
+        recipe: What to build.
         pair: The two checkpoints, checked against each other.
         output: Folder of the grid.
         name: Prefix of the served model names.
         shards: Units of work, in order.
         block_bytes: Size of one buffer.
-        endpoints: How a file that is a source's, byte for byte, comes about; see `make_plan`.
-        memory_bytes: Bound on the memory that the run takes above an interpreter with torch in it; it depends
-            on the block size and the number of λ, not on the models.
+        endpoints: How to create a shard that equals a source file byte for byte; see `make_plan`.
+        memory_bytes: Upper bound on the memory of the run, in addition to an interpreter that has imported
+            torch; it depends on the block size and the number of λ, not on the models.
     """
 
     recipe: Recipe
@@ -120,7 +120,7 @@ class GridPlan:
 
     @property
     def members(self) -> tuple[PlannedMember, ...]:
-        """The checkpoints, in the order of λ."""
+        """The checkpoints, in ascending order of λ."""
         names = [(folder_name(lam), lam) for lam in self.lambdas]
         return tuple(
             PlannedMember(name, lam, self.recipe.donor_of(lam), f"{self.name}-{name}") for name, lam in names
@@ -128,17 +128,17 @@ class GridPlan:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes of weights that are read: both sources, once."""
+        """Weight bytes to read: both sources, once."""
         return self.pair.instruct.size_bytes + self.pair.thinking.size_bytes
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Bytes of weights of one checkpoint."""
+        """Weight bytes of one checkpoint."""
         return sum(shard.size_bytes for shard in self.shards)
 
     @property
     def sidecar_bytes(self) -> int:
-        """Bytes of all the small files of all checkpoints, as they lie in the donors."""
+        """Bytes of all sidecars of all checkpoints, as stored in the donors."""
         size = {
             side: sum((donor.root / name).stat().st_size for name in donor.sidecars)
             for side, donor in (("instruct", self.pair.instruct), ("thinking", self.pair.thinking))
@@ -147,12 +147,12 @@ class GridPlan:
 
     @property
     def write_bytes(self) -> int:
-        """Bytes that the finished grid takes."""
+        """Bytes of the finished grid."""
         return self.checkpoint_bytes * len(self.lambdas) + self.sidecar_bytes
 
     @property
     def link_bytes(self) -> int:
-        """Of `write_bytes`, what hard links save where they were asked for and the disk is the same."""
+        """The part of `write_bytes` that hard links save, if requested and the source is on the same disk."""
         if self.endpoints != "link":
             return 0
         place = next(folder for folder in (self.output, *self.output.absolute().parents) if folder.exists())
@@ -167,11 +167,11 @@ class GridPlan:
 
     @property
     def download_bytes(self) -> int:
-        """Bytes of weights that are still on the Hub."""
+        """Weight bytes still to be downloaded from the Hub."""
         return sum(side.size_bytes for side in (self.pair.instruct, self.pair.thinking) if side.remote)
 
     def source_file(self, shard: ShardJob, lam: Fraction) -> Path | None:
-        """The source's file that is, byte for byte, a shard at one λ; None if none is."""
+        """Return the source file that equals a shard at one λ byte for byte; None if there is none."""
         if lam == 0 and shard.instruct_file is not None:
             return self.pair.instruct.root / shard.instruct_file
         if lam == 1 and shard.thinking_file is not None:
@@ -179,5 +179,5 @@ class GridPlan:
         return None
 
     def side(self, side: Side) -> Checkpoint:
-        """The checkpoint of one side."""
+        """Return the checkpoint of one side."""
         return self.pair.instruct if side == "instruct" else self.pair.thinking

@@ -1,4 +1,4 @@
-"""From a recipe to a plan: open and check both models, lay out the grid. Headers only, no torch."""
+"""Make a plan from a recipe: open and check both models, lay out the grid. Headers only, no torch."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
 MIN_BLOCK_BYTES = 64 << 10
 
 _SCRATCH_BYTES = 32 << 20
-"""Operands of the arithmetic in all its threads, and the buffers of hashing; measured, rounded up."""
+"""Operands of the arithmetic in all threads, plus the buffers for hashing; measured and rounded up."""
 
 
 def plan_grid(
@@ -36,7 +36,7 @@ def plan_grid(
         endpoints: See `make_plan`.
 
     Raises:
-        InputRefused: The models must not be interpolated, with every reason.
+        InputRefused: The models must not be interpolated; carries every reason.
         HubError: A Hub id cannot be read.
         UsageError: See `make_plan`.
         OutputRefused: See `make_plan`.
@@ -60,24 +60,24 @@ def make_plan(
     block_bytes: int = DEFAULT_BLOCK_BYTES,
     endpoints: EndsMode = "auto",
 ) -> GridPlan:
-    """Lay out a grid; reads nothing and writes nothing.
+    """Lay out a grid without reading or writing anything.
 
     Args:
         recipe: What to build.
         pair: The checked pair.
         output: Folder of the grid; need not exist.
         block_bytes: Size of one buffer, a multiple of 4096.
-        endpoints: How an output that is byte for byte a source's file comes about: `auto` shares the
-            file's blocks where the file system can (reflink) and writes elsewhere, `link` makes a hard link
-            where it can, `write` always writes.
+        endpoints: How to create a shard that equals a source file byte for byte: `auto` shares the file's
+            blocks (reflink) if the file system supports it, `link` makes a hard link if the file system
+            supports it, and both write the file otherwise; `write` always writes it.
 
     Raises:
-        UsageError: The blocks are smaller than 64 KiB.
-        OutputRefused: The output lies in a source, or a source in the output.
+        UsageError: The blocks are smaller than 64 KiB, or not a multiple of 4096 bytes.
+        OutputRefused: The output is inside a source, or a source inside the output.
     """
     if block_bytes < MIN_BLOCK_BYTES or block_bytes % PAGE_BYTES:
         raise UsageError(
-            f"blocks of {block_bytes} bytes: must be {MIN_BLOCK_BYTES} at least"
+            f"the block size of {block_bytes} bytes must be at least {MIN_BLOCK_BYTES}"
             f" and a multiple of {PAGE_BYTES}"
         )
     for source in (pair.instruct, pair.thinking):
@@ -106,14 +106,14 @@ def _shard(
     same: Mapping[bytes, str],
     dtype: str | None,
 ) -> ShardJob:
-    """Begins with the Instruct file's own header where it can, so that λ = 0 is that file.
+    """Lay out one shard; keep the Instruct file's own header if possible, so that λ = 0 equals that file.
 
     Args:
-        instruct: The side whose shards are kept.
-        file: Which of them.
-        thinking: Where each tensor lies on the other side.
-        same: The other side's files by the bytes of their headers.
-        dtype: Of the floats that are written; None keeps each tensor's own.
+        instruct: Side whose shard boundaries are kept.
+        file: File name of the shard.
+        thinking: File and description of every tensor on the other side, by name.
+        same: Files of the other side, by the bytes of their headers.
+        dtype: Dtype of the written float tensors; None keeps each tensor's own.
     """
     tensors = instruct.files[file].tensors
     dtypes = [dtype if dtype and info.dtype in FLOATS else info.dtype for info in tensors]
@@ -135,18 +135,18 @@ def _refuse_nested(output: Path, source: Checkpoint) -> None:
     out, root = output.resolve(), source.root.resolve()
     if out == root or root in out.parents:
         raise OutputRefused(
-            f"the output {output} lies in the source {source.spec}",
-            hint="give a folder outside it with -o",
+            f"the output {output} is inside the source {source.spec}",
+            hint="choose a folder outside the source with -o",
         )
     if out in root.parents:
         raise OutputRefused(
-            f"the source {source.spec} lies in the output {output}",
-            hint="give a folder of its own with -o",
+            f"the source {source.spec} is inside the output {output}",
+            hint="choose a separate folder with -o",
         )
 
 
 def _shared_name(pair: Pair) -> str:
-    """What both models' names begin with: Qwen3-4B for Qwen3-4B-Instruct-2507 and …-Thinking-2507."""
+    """Return the prefix that both names share: Qwen3-4B for Qwen3-4B-Instruct-2507 and …-Thinking-2507."""
     left, right = (side.source_id.rpartition("/")[2] for side in (pair.instruct, pair.thinking))
     shared = ""
     for ours, theirs in zip(left, right, strict=False):

@@ -1,4 +1,4 @@
-"""A recipe: which pair, which λ, what to write. YAML is data; an unknown field is an error."""
+"""A recipe: the pair, the λ and what to write. YAML is plain data; an unknown field is an error."""
 
 import re
 from fractions import Fraction
@@ -20,19 +20,19 @@ _NAME = re.compile(r"[\w.-]*", re.ASCII)
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to build, before anything was looked at.
+    """What to build, before any model is opened.
 
     Attributes:
-        instruct: Folder, Hub id or bundled side; λ = 0.
-        thinking: Likewise; λ = 1.
-        name: Prefix of served model names; empty to take what both models' names share.
-        lambdas: The grid, sorted, exact.
+        instruct: Model at λ = 0: folder, Hub id or bundled side.
+        thinking: Model at λ = 1: folder, Hub id or bundled side.
+        name: Prefix of the served model names; empty uses the prefix that both models' names share.
+        lambdas: The λ of the grid, exact, in ascending order.
         dtype: Dtype of the written float tensors; None keeps each tensor's own.
-        donor: Which side's tokenizer, templates and config a checkpoint gets; None is Instruct for λ = 0 and
-            Thinking for every λ above it.
+        donor: Side whose tokenizer, templates and config a checkpoint gets; None uses Instruct at λ = 0 and
+            Thinking at every λ above it.
         allow_config: Fields that may differ although they change the forward pass or the tokens.
         allow_nonfinite: Interpolate NaN and Inf instead of refusing them.
-        sampling: Recorded for whoever serves the grid.
+        sampling: Sampling parameters, recorded for whoever serves the grid.
     """
 
     instruct: str
@@ -46,20 +46,20 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
-        """Refuse a name that no server could serve."""
+        """Refuse a name that is not valid in a model name."""
         if not _NAME.fullmatch(self.name):
             raise RecipeError(
-                f"the name {self.name!r} cannot be part of a model's name",
-                hint="use letters, digits, '.', '_' and '-'",
+                f"the name {self.name!r} is not valid in a model name",
+                hint="use only letters, digits, '.', '_' and '-'",
             )
 
     def donor_of(self, lam: Fraction) -> Side:
-        """The side whose sidecars the checkpoint of this λ gets."""
+        """Return the side that provides the sidecars at this λ."""
         return self.donor or ("instruct" if lam == 0 else "thinking")
 
 
 def bundled_recipe() -> Recipe:
-    """The pair that ships with the package."""
+    """Return the recipe for the pair that ships with the package."""
     return Recipe(
         instruct=BUNDLED_INSTRUCT,
         thinking=BUNDLED_THINKING,
@@ -69,7 +69,7 @@ def bundled_recipe() -> Recipe:
 
 
 class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The file's form: `lambdas` or `steps`, λ as YAML scalars."""
+    """Format of a recipe file: `lambdas` or `steps`, with λ as YAML scalars."""
 
     instruct: str
     thinking: str
@@ -86,11 +86,11 @@ class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe file.
 
-    Relative model folders are read from the recipe's own folder.
+    Relative model folders are resolved against the folder of the recipe.
 
     Raises:
-        RecipeError: It cannot be read or parsed, has an unknown or doubled field, or a wrong type.
-        LambdaError: One of its λ is not one.
+        RecipeError: The file cannot be read or parsed, or has an unknown, duplicate or wrongly typed field.
+        LambdaError: A λ in the file is invalid.
     """
     file = read_yaml(path, _RecipeFile)
     return Recipe(
@@ -108,7 +108,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:
     if file.lambdas is not None and file.steps is not None:
-        raise RecipeError(f"{path}: give `lambdas` or `steps`, not both")
+        raise RecipeError(f"{path}: `lambdas` and `steps` exclude each other", hint="give only one of them")
     try:
         if file.lambdas is not None:
             return ordered(parse_lambda(value) for value in file.lambdas)
@@ -123,6 +123,6 @@ def _from_recipe_folder(spec: str, folder: Path) -> str:
     local = folder / spec
     try:
         named = spec.startswith(("./", "../")) or local.is_dir()
-    except (OSError, ValueError):  # a name too long, a NUL: opening the model will say so
+    except (OSError, ValueError):  # a name too long, or with a NUL: opening the model reports it
         named = False
     return str(local) if named else spec

@@ -1,6 +1,6 @@
-"""Finished shards become checkpoints, and checkpoints a grid: small files, renames, grid.json last.
+"""Publish finished shards as checkpoints, and checkpoints as a grid: small files, renames, grid.json last.
 
-Knows receipts, not who made the shards: one process, several jobs, or another engine.
+Needs only receipts, so the shards may come from one process, several jobs, or another engine.
 """
 
 import json
@@ -34,15 +34,15 @@ def seal(plan: GridPlan, output: Output, receipts: Mapping[str, Receipt]) -> Gri
     """Complete and publish every checkpoint, then grid.json.
 
     Args:
-        plan: The grid.
-        output: Its folder.
-        receipts: One for every shard of the plan, by file name, whoever made the shards.
+        plan: Plan of the grid.
+        output: Output folder of the grid.
+        receipts: The receipt of every shard of the plan, by file name.
 
     Returns:
-        What grid.json says.
+        The contents of grid.json.
 
     Raises:
-        DiskFull: There is no room for the small files.
+        DiskFull: The disk has no room for the small files.
     """
     members = [_published(plan, output, receipts, member) for member in plan.members]
     grid = Grid(
@@ -97,10 +97,10 @@ def _published(
 
 
 def _require_readable(path: Path, tensors: int) -> None:
-    """What we publish, the format's own library must open."""
+    """Assert that the format's own library opens a shard and finds all its tensors."""
     with safe_open(path, framework="numpy") as file:
         found = len(list(file.keys()))
-    assert found == tensors, f"{path}: wrote {tensors} tensors, safetensors sees {found}"  # noqa: S101
+    assert found == tensors, f"{path}: wrote {tensors} tensors, safetensors finds {found}"  # noqa: S101
 
 
 def _source(side: Checkpoint, tensors: dict[str, str]) -> Source:
@@ -113,7 +113,7 @@ def _source(side: Checkpoint, tensors: dict[str, str]) -> Source:
 
 
 def config_bytes(plan: GridPlan, member: PlannedMember) -> bytes:
-    """config.json of one checkpoint: the donor's bytes, or its fields with the dtype corrected."""
+    """Return config.json of one checkpoint: the donor's bytes, or its fields with the dtype corrected."""
     donor = plan.side(member.donor)
     original = (donor.root / CONFIG_FILE).read_bytes()
     written = _main_dtype(plan)
@@ -124,7 +124,7 @@ def config_bytes(plan: GridPlan, member: PlannedMember) -> bytes:
 
 
 def index_bytes(plan: GridPlan) -> bytes | None:
-    """The index that says which shard holds which tensor; None for a single file."""
+    """Return the index that maps every tensor to its shard; None for a single file."""
     if [shard.name for shard in plan.shards] == [SINGLE_FILE]:
         return None
     content = {
@@ -135,12 +135,12 @@ def index_bytes(plan: GridPlan) -> bytes | None:
 
 
 def inventory_digest(plan: GridPlan) -> str:
-    """A digest of every tensor's name, dtype, shape and shard: equal for grids of one layout."""
+    """Return a digest of every tensor's name, dtype, shape and shard: equal for grids with equal layouts."""
     return digest_bytes(b"".join(shard.name.encode() + shard.header for shard in plan.shards))
 
 
 def _main_dtype(plan: GridPlan) -> str | None:
-    """The float dtype that holds most elements of what is written; None without a float tensor."""
+    """Return the float dtype of most written elements; None if no tensor is float."""
     elements: dict[str, int] = {}
     for shard in plan.shards:
         for job in shard.tensors:

@@ -1,4 +1,4 @@
-"""Every byte of a grid against its grid.json."""
+"""Verify every byte of a grid against its grid.json."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from dami_merge.grid.manifest import GRID_FILE, File, read_grid
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a verification found; paths are relative to the grid, with forward slashes.
+    """Result of a verification; paths are relative to the grid, with forward slashes.
 
     Attributes:
-        missing: Files that grid.json names and that are not there.
-        changed: Files whose size or digest is another.
-        extra: Files that grid.json does not name.
-        files: Files that were compared.
-        read_bytes: Bytes that were read.
+        missing: Files that grid.json lists but that do not exist.
+        changed: Files whose size or digest differs.
+        extra: Files that grid.json does not list.
+        files: Number of files that grid.json lists.
+        read_bytes: Number of bytes read.
     """
 
     missing: tuple[str, ...]
@@ -30,19 +30,20 @@ class Verification:
 
     @property
     def whole(self) -> bool:
-        """Nothing is missing, changed or extra."""
+        """Whether nothing is missing, changed or extra."""
         return not (self.missing or self.changed or self.extra)
 
 
 def verify(folder: str | Path, *, on_bytes: Callable[[int, int], None] = lambda _, __: None) -> Verification:
-    """Read every file of a grid and compare it.
+    """Read every file of a grid and compare it with grid.json.
 
     Args:
-        folder: The grid's folder.
-        on_bytes: Called with the bytes that were read, and with how many the grid has.
+        folder: Folder of the grid.
+        on_bytes: Called with the number of bytes read so far and the total of the grid.
 
     Raises:
-        GridUnreadable: There is no readable grid.json, and no unfinished grid either.
+        GridUnreadable: grid.json is unreadable or malformed, or missing from a folder without an unfinished
+            grid.
     """
     folder = Path(folder)
     if not (folder / GRID_FILE).is_file() and (folder / STATE_FOLDER).is_dir():

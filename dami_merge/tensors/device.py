@@ -1,4 +1,4 @@
-"""Which device does the arithmetic, and a proof that it rounds as the CPU does."""
+"""Choose the device of the arithmetic, and prove that it rounds like the CPU."""
 
 from fractions import Fraction
 
@@ -11,12 +11,12 @@ _PROBE_ELEMENTS = 4096
 
 
 def choose_devices(wanted: str) -> tuple[torch.device, ...]:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:0,cuda:2` or `mps` into devices that are there.
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1`, `cuda:0,cuda:2` or `mps` into available devices.
 
-    `auto` is all CUDA devices, else the CPU; `cuda` is all CUDA devices.
+    `auto` means all CUDA devices, or the CPU if there are none; `cuda` means all CUDA devices.
 
     Raises:
-        DeviceUnfit: One is not there.
+        DeviceUnfit: A device is unavailable, or several devices are named that are not all CUDA devices.
     """
     gpus = tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
     if wanted == "auto":
@@ -25,15 +25,15 @@ def choose_devices(wanted: str) -> tuple[torch.device, ...]:
         return gpus
     devices = tuple(dict.fromkeys(_named(name) for name in wanted.split(",")))
     if len(devices) > 1 and any(device.type != "cuda" for device in devices):
-        raise DeviceUnfit(f"{wanted!r}: only CUDA devices share a grid", hint="name one device")
+        raise DeviceUnfit(f"{wanted!r}: only CUDA devices can share a grid", hint="choose a single device")
     return devices
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The first of `choose_devices`, for what runs on one.
+    """Return the first of `choose_devices`, for work that runs on one device.
 
     Raises:
-        DeviceUnfit: It is not there.
+        DeviceUnfit: The device is unavailable.
     """
     return choose_devices(wanted)[0]
 
@@ -42,9 +42,11 @@ def _named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceUnfit(f"{name!r} is not a device", hint="cpu, cuda, cuda:1 or mps") from error
+        raise DeviceUnfit(f"{name!r} is not a device", hint="use cpu, cuda, cuda:1 or mps") from error
     if not _present(device):
-        raise DeviceUnfit(f"there is no device {name} here", hint="--device auto takes what there is")
+        raise DeviceUnfit(
+            f"the device {name} is unavailable", hint="use --device auto, which picks an available device"
+        )
     return torch.device("cuda", 0) if device.type == "cuda" and device.index is None else device
 
 
@@ -57,19 +59,19 @@ def _present(device: torch.device) -> bool:
 
 
 def prove(device: torch.device, candidate: Interpolate) -> None:
-    """Compare what a form of the arithmetic gives on a device with torch's on the CPU, bit for bit.
+    """Compare an implementation of the arithmetic on a device with torch's on the CPU, bit for bit.
 
-    The sample is fixed: bfloat16 and float16 of all magnitudes, subnormals too.
+    The sample is fixed: bfloat16 and float16 of all magnitudes, including subnormals.
 
     Raises:
-        DeviceUnfit: They differ.
+        DeviceUnfit: The results differ.
     """
     if device.type != "cpu":
         compare_bits(str(device), device, candidate)
 
 
 def compare_bits(name: str, device: torch.device, candidate: Interpolate) -> None:
-    """The comparison of `prove`; `name` is what an error calls the candidate."""
+    """Compare as in `prove`; the error refers to the candidate as `name`."""
     lambdas = sorted([*(Fraction(k, 10) for k in range(11)), Fraction(1, 3), Fraction(500, 1001)])
     generator = torch.Generator().manual_seed(0)
     for dtype in (torch.bfloat16, torch.float16):
@@ -83,5 +85,5 @@ def compare_bits(name: str, device: torch.device, candidate: Interpolate) -> Non
         if not torch.equal(here.view(torch.int16), there.cpu().view(torch.int16)):
             raise DeviceUnfit(
                 f"{name} rounds {dtype} differently from torch on the CPU",
-                hint="use --device cpu: bits would differ",
+                hint="use --device cpu: this device would give other bits",
             )

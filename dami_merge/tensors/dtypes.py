@@ -1,4 +1,4 @@
-"""The float dtypes of the table as torch objects."""
+"""The float dtypes of `dami_merge.dtypes` as torch dtypes."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def _torch_dtype(header: str) -> torch.dtype:
 FLOAT_DTYPES: Mapping[str, torch.dtype] = {
     HEADER_NAMES[name]: _torch_dtype(HEADER_NAMES[name]) for name in FLOAT_NAMES
 }
-"""By header name, `BF16`."""
+"""By header name, such as `BF16`."""
 
 NAMED_FLOATS: Mapping[str, torch.dtype] = {name: FLOAT_DTYPES[HEADER_NAMES[name]] for name in FLOAT_NAMES}
-"""By the name that users type, `bfloat16`."""
+"""By the name that users type, such as `bfloat16`."""

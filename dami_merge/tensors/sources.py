@@ -1,8 +1,8 @@
-"""The tensors of one checkpoint as elements, from wherever their bytes come.
+"""Read elements of a checkpoint's tensors, wherever their bytes come from.
 
-Everything that streams a pair (the grid, check-lmc, the sample of the difference) asks for elements of a
-tensor and gets them in the tensor's dtype. Another kind of side, such as an adapter merged on the fly or
-weights dequantised on the fly, is another `TensorSource` and a branch in `source_of`.
+Everything that streams a pair (the grid, check-lmc, the sample of the difference) requests elements of a
+tensor and gets them in the tensor's dtype. Supporting another kind of side, such as an adapter merged on the
+fly or weights dequantised on the fly, takes another `TensorSource` and a branch in `source_of`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ class Piece:
 
     Attributes:
         name: Name of the tensor.
-        first: Its first element.
+        first: Index of the first element.
         count: Number of elements.
     """
 
@@ -31,17 +31,17 @@ class Piece:
 
 
 Placed = tuple[Piece, int]
-"""A piece, and the byte position in a buffer at which its first element goes."""
+"""A piece, and the byte position of its first element in a buffer."""
 
 
 class TensorSource(Protocol):
-    """The tensors of one checkpoint; may be read from several threads. A context manager."""
+    """The tensors of one checkpoint; several threads may read at once. A context manager."""
 
     def fill(self, pieces: Sequence[Placed], buffer: memoryview) -> Iterator[memoryview]:
         """Write pieces into a buffer, in the dtype that the checkpoint's `TensorInfo` states.
 
         Yields:
-            The parts of the buffer that were filled, in the order of the pieces; one part may hold several.
+            The filled parts of the buffer, in the order of the pieces; one part may hold several pieces.
 
         Raises:
             InputRefused: A file changed since its header was read.
@@ -50,31 +50,31 @@ class TensorSource(Protocol):
         ...
 
     def place(self, piece: Piece) -> tuple[str, int]:
-        """Return the file and byte offset of a piece: reading in this order is sequential."""
+        """Return the file and byte offset of a piece; reading in this order is sequential."""
         ...
 
     def stop(self) -> None:
-        """Make reads from the Hub in other threads give up."""
+        """Make the remote reads of other threads give up; their errors can be ignored."""
         ...
 
     def __enter__(self) -> "TensorSource":
-        """Open."""
+        """Open the source."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
+        """Close the source."""
         ...
 
 
 def source_of(checkpoint: Checkpoint) -> TensorSource:
-    """The source of a checkpoint's tensors; nothing is opened yet."""
+    """Return the source of a checkpoint's tensors; no file is opened yet."""
     return FileSource(checkpoint)
 
 
 class FileSource:
-    """Tensors stored in safetensors files, on this disk or on the Hub: their elements are ranges of bytes."""
+    """Tensors in safetensors files, on a disk or on the Hub; their elements are byte ranges of the files."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Remember where each tensor lies."""
@@ -91,7 +91,7 @@ class FileSource:
         self._reader.__exit__(kind, error, trace)
 
     def fill(self, pieces: Sequence[Placed], buffer: memoryview) -> Iterator[memoryview]:
-        """See `TensorSource`; pieces that continue each other in file and buffer are one read."""
+        """See `TensorSource`; pieces that are adjacent in file and buffer take one read."""
         return (self._reader.read(read, buffer) for read in self.reads(pieces))
 
     def place(self, piece: Piece) -> tuple[str, int]:
@@ -104,7 +104,7 @@ class FileSource:
         self._reader.stop()
 
     def reads(self, pieces: Iterable[Placed]) -> Iterator[Read]:
-        """The ranges of bytes of pieces; neighbours in file and buffer are joined."""
+        """Yield the byte ranges of pieces; pieces that are adjacent in file and buffer are joined."""
         held: Read | None = None
         for piece, position in pieces:
             file, info = self._tensors[piece.name]

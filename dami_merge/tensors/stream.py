@@ -1,6 +1,6 @@
-"""Positioned reads of a checkpoint's files into reused buffers, from a disk or by ranges from the Hub.
+"""Positioned reads of a checkpoint's files into reused buffers, from a disk or by range requests to the Hub.
 
-No mmap: an input that is truncated under a running job must be an error, not a SIGBUS.
+No mmap: an input that is truncated during a run must raise an error, not SIGBUS.
 """
 
 import os
@@ -16,13 +16,13 @@ from dami_merge.errors import InputRefused, Problem
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One contiguous range of a file and where its bytes go.
+    """One contiguous range of a file, and where its bytes go.
 
     Attributes:
         file: Name of the file in its folder.
-        offset: First byte in the file.
-        position: First byte in the buffer.
-        size_bytes: Bytes to read.
+        offset: Offset of the first byte in the file.
+        position: Position of the first byte in the buffer.
+        size_bytes: Number of bytes to read.
     """
 
     file: str
@@ -32,17 +32,17 @@ class Read:
 
 
 class Reader:
-    """Open files of one folder; reads may come from several threads."""
+    """The open files of one folder; several threads may read at once."""
 
     def __init__(
         self, root: Path, file_sizes: Mapping[str, int], remote_part: RemotePart | None = None
     ) -> None:
-        """Remember the folder; nothing is opened yet.
+        """Remember the folder; no file is opened yet.
 
         Args:
-            root: The checkpoint's folder.
-            file_sizes: Size of each file when its header was read; a file that changed is refused.
-            remote_part: Reads files that are not in the folder; None if all must be there.
+            root: Folder of the checkpoint.
+            file_sizes: Size of each file when its header was read; a file of another size is refused.
+            remote_part: Reads parts of files that are not in the folder; None if all files must be there.
         """
         self._root = root
         self._sizes = file_sizes
@@ -53,7 +53,7 @@ class Reader:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Reader":
-        """The reader of a checkpoint's weights, wherever they lie; a cached file is read from the cache."""
+        """Create a reader of a checkpoint's weights, local or on the Hub; cached files are read locally."""
         sizes = {name: header.size_bytes for name, header in checkpoint.files.items()}
         return cls(Path(checkpoint.root), sizes, checkpoint.remote_part)
 
@@ -75,7 +75,7 @@ class Reader:
 
         Raises:
             InputRefused: The file changed since its header was read.
-            HubError: A remote file did, or cannot be read.
+            HubError: A remote file changed, or cannot be read.
         """
         view = buffer[read.position : read.position + read.size_bytes]
         if self._remote_part is not None and not (self._root / read.file).is_file():
@@ -91,7 +91,7 @@ class Reader:
         return view
 
     def stop(self) -> None:
-        """Have the remote reads of other threads give up; what they raise is of no interest."""
+        """Make the remote reads of other threads give up; their errors can be ignored."""
         self._stopped.set()
 
     def _handle(self, file: str) -> int:
@@ -114,7 +114,7 @@ def _changed(path: Path) -> InputRefused:
             Problem(
                 "source-changed",
                 f"{path} changed while it was read",
-                "restore it and give the same command again",
+                "restore it and run the same command again",
             )
         ]
     )

@@ -1,4 +1,4 @@
-"""How many threads the arithmetic gets, and whose they are: ours over blocks, or torch's own."""
+"""Threads of the arithmetic: their number, and whether they are ours, over blocks, or torch's own."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 def cpu_workers() -> int:
-    """Threads of arithmetic: the cores this process may use, eight at most (a disk asks no more)."""
+    """Return the number of arithmetic threads: the usable cores, at most 8 (enough to keep a disk busy)."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
@@ -18,7 +18,7 @@ def cpu_workers() -> int:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Parallelism is ours, by threads over blocks; torch's own would only contend with it."""
+    """Limit torch to one thread: our threads run over blocks, and torch's would only compete with them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -368,7 +368,10 @@ def test_a_sample_of_the_bundled_pair_is_all_of_it_and_connected() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--seed", 1), "--seed needs --sample"), (("--sample", "5"), "'5' is no share")],
+    [
+        (("--seed", 1), "--seed needs --sample"),
+        (("--sample", "5"), "the share must be above 0 and at most 1, not 5"),
+    ],
 )
 def test_a_seed_without_a_sample_and_a_share_above_all_are_usage_errors(
     options: tuple[object, ...], message: str

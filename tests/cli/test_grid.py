@@ -93,7 +93,7 @@ def test_lambdas_and_steps_choose_the_grid(
         (["--block-size", "3"], "Invalid value for '--block-size'"),
         (
             ["--block-size", "65"],
-            "error: blocks of 66560 bytes: must be 65536 at least and a multiple of 4096",
+            "error: the block size of 66560 bytes must be at least 65536 and a multiple of 4096",
         ),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_dry_run_tells_refusals_and_exits_with_three(
     (tmp_path / "grid" / "thesis.tex").write_text("mine")
     result = run("grid", *pair_folders, "-o", tmp_path / "grid", "--dry-run")
     assert result.exit_code == 3
-    assert "is not empty and not a grid in the making: it holds thesis.tex" in result.stderr
+    assert "is neither empty nor the output folder of an earlier run: it holds thesis.tex" in result.stderr
     value = json.loads(run("grid", *pair_folders, "-o", tmp_path / "grid", "--dry-run", "--json").stdout)
     assert value["refusals"][0]["kind"] == "OutputRefused"
 
@@ -221,7 +221,7 @@ def test_a_changed_grid_of_lambdas_is_refused_until_fresh(
 
 def test_an_unknown_device_is_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
     for device, message in (
-        ("cuda:99", "there is no device cuda:99 here"),
+        ("cuda:99", "the device cuda:99 is unavailable"),
         ("tpux", "'tpux' is not a device"),
     ):
         result = run("grid", *pair_folders, "-o", tmp_path / "grid", "--device", device)

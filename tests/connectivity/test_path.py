@@ -114,14 +114,14 @@ def test_a_plain_text_is_scored_from_its_second_token_and_cut_where_asked(tokeni
     plain = [Text("", "1+2+3")]
     assert walk(model, live, tokenizer, plain, even_grid(1)).tokens == length - 1
     assert walk(model, live, tokenizer, plain, even_grid(1), max_tokens=3).tokens == 2
-    with pytest.raises(InputRefused, match="hold no token to score"):
+    with pytest.raises(InputRefused, match="contain no token to score"):
         walk(model, live, tokenizer, plain, even_grid(1), max_tokens=1)
 
 
 @pytest.mark.parametrize("lambdas", [[], ["0", "1/2"], ["1/2", "1"], ["1", "0"], ["0", "1/2", "1/2", "1"]])
 def test_a_path_without_both_ends_in_order_is_refused(lambdas: list[str], tokenizer: Any) -> None:
     model, live = load_live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu")
-    with pytest.raises(InputRefused, match="a path has both ends"):
+    with pytest.raises(InputRefused, match="the λ of a path must ascend from 0 to 1, both included"):
         walk(model, live, tokenizer, TEXTS[:1], [Fraction(lam) for lam in lambdas])
 
 

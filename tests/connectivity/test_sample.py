@@ -45,13 +45,22 @@ def test_a_share_is_read_as_it_is_typed(text: str, share: Fraction) -> None:
     assert Sample.parse(text, 3) == Sample(Fraction(share), 3)
 
 
-@pytest.mark.parametrize(
-    "text", ["5", "0", "0%", "-1%", "101%", "a few", "5%%", "", "%", "1/0", "nan", "inf%"]
-)
+@pytest.mark.parametrize("text", ["a few", "5%%", "", "%", "1/0", "nan", "inf%"])
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no share") as refused:
+    with pytest.raises(UsageError, match=f"^'{text}' is not a share$") as refused:
         Sample.parse(text)
-    assert refused.value.hint == "5% or 0.05, up to 100%"
+    assert refused.value.hint == "use 5% or 0.05, up to 100%"
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5", "5"), ("0", "0"), ("0%", "0"), ("-1%", "-1/100"), ("101%", "101/100")]
+)
+def test_a_share_of_nothing_or_of_more_than_all_is_refused(text: str, share: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"^the share must be above 0 and at most 1, not {share}$"
+    ) as refused:
+        Sample.parse(text)
+    assert refused.value.hint == "use 5% or 0.05, up to 100%"
 
 
 def test_the_quantiles_of_student_are_those_of_the_tables() -> None:

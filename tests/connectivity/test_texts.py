@@ -32,7 +32,7 @@ def test_the_bundled_questions_are_such_texts() -> None:
 def test_a_line_of_another_form_is_named(line: str, tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     file.write_text(f'{{"text": "a"}}\n{line}\n', encoding="utf-8")
-    with pytest.raises(InputRefused, match=r"1 line\(s\) are neither .*: 2 \("):
+    with pytest.raises(InputRefused, match=r"1 line\(s\) that are neither .*: 2 \("):
         read_texts(file)
 
 
@@ -47,7 +47,7 @@ def test_a_file_that_is_missing_empty_or_not_utf8_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputRefused, match="No such file"):
         read_texts(tmp_path / "no.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
-    with pytest.raises(InputRefused, match="holds no text"):
+    with pytest.raises(InputRefused, match="contains no texts"):
         read_texts(tmp_path / "empty.jsonl")
     (tmp_path / "latin.jsonl").write_bytes(b'{"text": "\xe9"}\n')
     with pytest.raises(InputRefused, match="is not UTF-8"):

@@ -133,7 +133,7 @@ def test_an_integer_tensor_that_differs_is_refused_by_its_name(name: str, tmp_pa
     thinking = {key: tensor.clone() for key, tensor in instruct.items()}
     thinking[name][-1] = 0
     folders = write_pair(tmp_path, instruct, thinking)
-    with pytest.raises(InputRefused, match=rf"tensor '{name}' is not equal in both models") as caught:
+    with pytest.raises(InputRefused, match=rf"tensor '{name}' differs between the two models") as caught:
         build_grid(plan_of(folders, tmp_path / "grid", lambdas=HALF))
     assert [problem.code for problem in caught.value.problems] == ["integer-differs"]
     assert not (tmp_path / "grid" / "grid.json").exists()

@@ -111,31 +111,33 @@ def test_what_is_not_of_the_format_is_refused_by_the_reader_and_by_the_schema(
         jsonschema.validate(json.loads(path.read_bytes()), json_schema())
 
 
-CONTRADICTIONS: list[tuple[str, Change]] = [
-    ("value", lambda c: member(c).update(value=0.4)),
-    ("fraction", lambda c: member(c).update(fraction="4/10")),
-    ("twice", lambda c: c["checkpoints"].append(member(c))),
+CONTRADICTIONS: list[tuple[str, Change, str]] = [
+    ("value", lambda c: member(c).update(value=0.4), r"the fraction 3/10 and value 0\.4 differ"),
+    ("fraction", lambda c: member(c).update(fraction="4/10"), r"the fraction 4/10 and value 0\.3 differ"),
+    ("twice", lambda c: c["checkpoints"].append(member(c)), "two checkpoints have λ = 3/10"),
 ]
 
 
-@pytest.mark.parametrize("change", [case[1] for case in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
-def test_an_entry_that_contradicts_itself_is_refused(change: Change, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"), [case[1:] for case in CONTRADICTIONS], ids=[case[0] for case in CONTRADICTIONS]
+)
+def test_an_entry_that_contradicts_itself_is_refused(change: Change, message: str, folder: Path) -> None:
     rewritten(folder, change)
-    with pytest.raises(GridUnreadable, match=r"the entry of λ = \d+/\d+ contradicts itself"):
+    with pytest.raises(GridUnreadable, match=message):
         read_grid(folder)
 
 
 @pytest.mark.parametrize("field", ["name", "path"])
 def test_two_checkpoints_of_one_name_or_path_are_refused(field: str, folder: Path) -> None:
     rewritten(folder, lambda c: member(c).update({field: c["checkpoints"][0][field]}))
-    with pytest.raises(GridUnreadable, match="two checkpoints are called"):
+    with pytest.raises(GridUnreadable, match=r"two checkpoints have the name .* or the path"):
         read_grid(folder)
 
 
 @pytest.mark.parametrize("path", ["../lambda-0.30", "/lambda-0.30", "a/../../b", ".", "", "a\\b", "a//b"])
 def test_a_checkpoint_outside_the_grid_is_refused(path: str, folder: Path) -> None:
     rewritten(folder, lambda c: member(c).update(path=path))
-    with pytest.raises(GridUnreadable, match="leaves the folder of the grid"):
+    with pytest.raises(GridUnreadable, match="is not inside the grid's folder"):
         read_grid(folder)
 
 
@@ -155,14 +157,15 @@ def test_an_entry_of_no_lambda_is_an_unreadable_grid(fraction: str, folder: Path
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "a/../../b"])
 def test_a_file_that_leaves_its_checkpoint_is_refused(name: str, folder: Path) -> None:
     rewritten(folder, lambda c: member(c)["files"][0].update(name=name))
-    with pytest.raises(GridUnreadable, match=rf"'{name}' leaves the checkpoint's folder"):
+    with pytest.raises(GridUnreadable, match=rf"'{name}' is not inside its checkpoint's folder"):
         read_grid(folder)
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
 def test_another_schema_version_is_refused_before_anything_else_is_read(version: int, folder: Path) -> None:
     rewritten(folder, lambda c: c.update(schema_version=version, fields_of_tomorrow={}))
-    with pytest.raises(GridUnreadable, match=f"has schema version {version}, this release reads 1") as caught:
+    message = f"has schema version {version}, but this release reads version 1"
+    with pytest.raises(GridUnreadable, match=message) as caught:
         read_grid(folder)
     assert "upgrade dami-merge" in caught.value.hint
 
@@ -170,7 +173,7 @@ def test_another_schema_version_is_refused_before_anything_else_is_read(version:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"schema_version": "1"}', b"\xff"])
 def test_what_is_no_grid_json_at_all_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_bytes(content)
-    with pytest.raises(GridUnreadable, match=r"is not a grid\.json"):
+    with pytest.raises(GridUnreadable, match=r"is not a valid grid\.json"):
         read_grid(tmp_path)
 
 

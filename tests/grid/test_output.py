@@ -42,7 +42,9 @@ def test_a_new_or_empty_folder_may_be_had_and_asking_writes_nothing(plan: GridPl
 def test_any_name_that_is_not_ours_is_refused(name: str, begun: bool, plan: GridPlan) -> None:
     (plan.output / ".dami-merge" if begun else plan.output).mkdir(parents=True)
     (plan.output / name).write_text("precious")
-    with pytest.raises(OutputRefused, match=rf"is not empty and not a grid in the making: it holds {name}"):
+    with pytest.raises(
+        OutputRefused, match=rf"is neither empty nor the output folder of an earlier run: it holds {name}"
+    ):
         refuse_folder(plan, fresh=True)
     assert (plan.output / name).read_text() == "precious"
 
@@ -57,7 +59,7 @@ def test_names_like_ours_without_the_state_of_a_run_are_refused(name: str, plan:
 
 def test_a_file_is_no_output_folder(plan: GridPlan) -> None:
     plan.output.write_text("x")
-    with pytest.raises(OutputRefused, match="grid is a file"):
+    with pytest.raises(OutputRefused, match="grid is a file, not a folder"):
         build_grid(plan)
 
 
@@ -157,7 +159,9 @@ def test_space_is_refused_with_both_numbers(plan: GridPlan, monkeypatch: pytest.
         free = 1_234
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(DiskFull, match=r"grid needs \d\.\d\d kB more, its disk has 1\.23 kB free") as caught:
+    with pytest.raises(
+        DiskFull, match=r"grid needs \d\.\d\d kB more, but its disk has only 1\.23 kB free"
+    ) as caught:
         require_space(plan)
     assert "--lambdas" in caught.value.hint
     with pytest.raises(DiskFull, match="needs"):

@@ -93,7 +93,7 @@ def test_blocks_too_small_to_be_worth_a_step_or_off_the_pages_are_refused(
     block_bytes: int, pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(
-        UsageError, match=f"blocks of {block_bytes} bytes: must be 65536 at least and a multiple"
+        UsageError, match=f"the block size of {block_bytes} bytes must be at least 65536 and a multiple"
     ):
         plan_of(pair_folders, tmp_path / "grid", block_bytes=block_bytes)
 
@@ -101,12 +101,12 @@ def test_blocks_too_small_to_be_worth_a_step_or_off_the_pages_are_refused(
 @pytest.mark.parametrize("where", ["", "grid", "a/b/c"])
 @pytest.mark.parametrize("side", [0, 1])
 def test_an_output_in_a_source_is_refused(where: str, side: int, pair_folders: tuple[Path, Path]) -> None:
-    with pytest.raises(OutputRefused, match=r"the output .* lies in the source .*toy-"):
+    with pytest.raises(OutputRefused, match=r"the output .* is inside the source .*toy-"):
         plan_of(pair_folders, pair_folders[side] / where)
 
 
 def test_a_source_in_the_output_is_refused(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(OutputRefused, match=r"the source .*toy-instruct lies in the output"):
+    with pytest.raises(OutputRefused, match=r"the source .*toy-instruct is inside the output"):
         plan_of(pair_folders, tmp_path)
 
 
@@ -114,10 +114,10 @@ def test_an_output_that_reaches_a_source_through_a_link_is_refused(
     pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to(pair_folders[1])
-    with pytest.raises(OutputRefused, match=r"link/grid lies in the source"):
+    with pytest.raises(OutputRefused, match=r"link/grid is inside the source"):
         plan_of(pair_folders, tmp_path / "link" / "grid")
     detour = tmp_path / "elsewhere" / ".." / "toy-thinking" / "grid"
-    with pytest.raises(OutputRefused, match="lies in the source"):
+    with pytest.raises(OutputRefused, match="is inside the source"):
         plan_of(pair_folders, detour)
 
 

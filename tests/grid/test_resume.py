@@ -213,7 +213,9 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(
 ) -> None:
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid" / "thesis.txt").write_text("mine")
-    with pytest.raises(OutputRefused, match=r"not empty and not a grid in the making: it holds thesis.txt"):
+    with pytest.raises(
+        OutputRefused, match=r"neither empty nor the output folder of an earlier run: it holds thesis.txt"
+    ):
         build_grid(small_blocks(folders, tmp_path / "grid"), fresh=fresh)
     assert tree(tmp_path / "grid") == {"thesis.txt": b"mine"}
 
@@ -318,7 +320,7 @@ def test_a_disk_without_room_is_refused_before_the_first_byte(
     plan = small_blocks(folders, small_disk / "grid")
     with (small_disk / "ballast").open("wb") as file:
         file.write(bytes((4 << 20) - plan.write_bytes))
-    with pytest.raises(DiskFull, match=r"needs 1\.\d+ MB more, its disk has \d.* free"):
+    with pytest.raises(DiskFull, match=r"needs 1\.\d+ MB more, but its disk has only \d.* free"):
         build_grid(plan)
     assert not list((small_disk / "grid").rglob("*.safetensors"))
 
@@ -372,7 +374,9 @@ def test_a_source_that_is_rewritten_under_the_run_is_not_published(
 ) -> None:
     """Its size stays, so that only its time tells that two models would be mixed."""
     act = when_in(SECOND, lambda: damage_by_editing(folders[1] / FIRST))
-    with pytest.raises(InputRefused, match=rf"thinking\.weights\.{FIRST}\.mtime_ns was .* since the run"):
+    with pytest.raises(
+        InputRefused, match=rf"a source changed during the run: thinking\.weights\.{FIRST}\.mtime_ns was"
+    ):
         build_grid(small_blocks(folders, tmp_path / "grid"), on_progress=act)
     assert not (tmp_path / "grid" / "grid.json").exists()
     assert not (tmp_path / "grid" / "lambda-0.30").exists()
@@ -382,6 +386,6 @@ def test_a_source_that_is_gone_when_the_grid_is_sealed_is_not_published(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     act = when_in(SECOND, (folders[1] / FIRST).unlink)
-    with pytest.raises(InputRefused, match=rf"{FIRST} disappeared since the run began"):
+    with pytest.raises(InputRefused, match=rf"{FIRST} disappeared during the run"):
         build_grid(small_blocks(folders, tmp_path / "grid"), on_progress=act)
     assert not (tmp_path / "grid" / "grid.json").exists()

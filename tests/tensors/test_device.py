@@ -31,19 +31,19 @@ def test_a_word_that_is_no_device_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cuda:99", "xpu", "meta"])
 def test_a_device_that_is_not_here_is_refused(name: str) -> None:
-    with pytest.raises(DeviceUnfit, match=f"there is no device {name} here"):
+    with pytest.raises(DeviceUnfit, match=f"the device {name} is unavailable"):
         choose_device(name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_without_a_gpu_is_refused() -> None:
-    with pytest.raises(DeviceUnfit, match="there is no device cuda here"):
+    with pytest.raises(DeviceUnfit, match="the device cuda is unavailable"):
         choose_device("cuda")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an MPS device here")
 def test_mps_elsewhere_is_refused() -> None:
-    with pytest.raises(DeviceUnfit, match="there is no device mps here"):
+    with pytest.raises(DeviceUnfit, match="the device mps is unavailable"):
         choose_device("mps")
 
 
@@ -72,7 +72,7 @@ def test_a_device_that_rounds_otherwise_is_refused() -> None:
 @pytest.mark.parametrize("wanted", ["cpu,cuda:0", "cuda:0,cpu", "cpu,mps"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_devices_that_are_not_here_are_refused_in_a_list_too(wanted: str) -> None:
-    with pytest.raises(DeviceUnfit, match=r"there is no device (cuda:0|mps) here"):
+    with pytest.raises(DeviceUnfit, match=r"the device (cuda:0|mps) is unavailable"):
         choose_devices(wanted)
 
 

@@ -1,1 +1,1 @@
-"""Streams one output shard at every λ: read, interpolate, write and digest, over bounded buffers."""
+"""Stream one output shard at every λ: read, interpolate, write and digest, with bounded buffers."""

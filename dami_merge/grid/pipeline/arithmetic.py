@@ -1,7 +1,7 @@
-"""Where the arithmetic of a block happens: on this machine's cores, or on an accelerator beside the copies.
+"""The arithmetic of a block: on the CPU's cores, or on an accelerator, where it overlaps with the copies.
 
-Both take host tensors and write host tensors; neither knows files. An accelerator returns at once, and what
-it was given must stay as it is until its answer has been asked for.
+Both read and write host tensors; neither knows about files. An accelerator returns at once, and the tensors
+passed to it must not change until the returned function has been called.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,21 +19,21 @@ from dami_merge.errors import DeviceUnfit
 from dami_merge.tensors.interpolate import Interpolate
 
 Finite = Callable[[], bool]
-"""Waits until everything is written, and says whether all inputs were finite. May be asked again."""
+"""Waits until all results are written, and returns whether all inputs were finite. May be called again."""
 
 _SHARE_ELEMENTS = 1 << 11
-"""Threads divide a vector at multiples of this: no two write one cache line."""
+"""Threads divide a vector at multiples of this, so that no two write to the same cache line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One stretch of float elements.
+    """Consecutive float elements, and where their results go.
 
     Attributes:
-        instruct: Host tensor of shape [n].
-        thinking: Likewise.
-        lambdas: Ascending.
-        out: Host tensor of shape [len(lambdas), n], to be written.
+        instruct: Host tensor, shape [n].
+        thinking: Host tensor, shape [n].
+        lambdas: The λ to compute, ascending.
+        out: Host tensor, shape [len(lambdas), n], written in place.
     """
 
     instruct: Tensor
@@ -43,28 +43,28 @@ class Work:
 
 
 class Arithmetic(Protocol):
-    """Computes blocks."""
+    """Computes the blocks of a shard."""
 
     def start(self, slot: int, work: Sequence[Work], *, look: bool) -> Finite:
-        """Begin, or do, a block's work.
+        """Start the work of a block; it may already be complete when this returns.
 
         Args:
-            slot: Which of the buffers it lies in; the work of one slot is done in order.
+            slot: Number of the slot whose buffers hold the block; work in one slot runs in order.
             work: What to compute.
-            look: Look for NaN and Inf; without, the answer is always True.
+            look: Check for NaN and Inf; if False, the answer is always True.
         """
         ...
 
     def close(self) -> None:
-        """Wait for what was begun and give everything back."""
+        """Wait for all work that was started, and release all resources."""
         ...
 
 
 class OnCores:
-    """Threads that share every vector; `start` returns when the work is done."""
+    """Threads that divide every vector among them; `start` returns when the work is complete."""
 
     def __init__(self, interpolate: Interpolate, *, workers: int) -> None:
-        """Start no thread yet; no result depends on `workers`."""
+        """Create the pool without starting a thread; results do not depend on `workers`."""
         self._interpolate = interpolate
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers)
@@ -93,25 +93,25 @@ class OnCores:
 
 
 class OnAccelerator:
-    """Copies to the device, the kernel, and copies back, put on one stream for each slot.
+    """Copies to the device, the kernel, and copies back, on one stream per slot.
 
-    Streams of different slots overlap: while one block is computed, the next comes in and the last goes out.
-    On CUDA the host buffers are page-locked, without which a copy would wait.
+    The streams of different slots overlap: while one block is computed, the next is copied in and the last is
+    copied out. On CUDA the host buffers are page-locked, because copies would block otherwise.
     """
 
     def __init__(
         self, interpolate: Interpolate, device: torch.device, buffers: Sequence[memoryview], *, slots: int
     ) -> None:
-        """Take hold of the device.
+        """Create the streams and page-lock the buffers.
 
         Args:
-            interpolate: A form of the arithmetic that runs there.
-            device: CUDA, mps, or the CPU, where everything happens at once.
-            buffers: The memory that all work will lie in; must outlive this.
+            interpolate: Implementation of the arithmetic that runs on the device.
+            device: CUDA, mps, or the CPU, on which everything is synchronous.
+            buffers: Memory that holds the tensors of all work; must outlive this object.
             slots: Number of streams.
 
         Raises:
-            DeviceUnfit: CUDA may not lock the buffers' pages.
+            DeviceUnfit: CUDA cannot lock the pages of the buffers.
         """
         self._interpolate = interpolate
         self._device = device
@@ -134,7 +134,7 @@ class OnAccelerator:
                 )
                 made = torch.empty(each.out.shape, dtype=each.out.dtype, device=self._device)
                 self._interpolate(left, right, each.lambdas, made, flag)
-                for row, target in zip(made, each.out, strict=True):  # rows, since they lie apart on the host
+                for row, target in zip(made, each.out, strict=True):  # rows are not adjacent on the host
                     target.copy_(row, non_blocking=self._cuda)
             if flag is not None:
                 self._flags[slot : slot + 1].copy_(flag, non_blocking=self._cuda)
@@ -161,12 +161,12 @@ class OnAccelerator:
 
 
 def _lock_pages(buffer: memoryview) -> int:
-    """Let the device read and write host memory by itself."""
+    """Page-lock a buffer, so that the device accesses it directly; return its address."""
     address = addressof(c_char.from_buffer(buffer))
     runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]  # in torch
     if runtime.cudaHostRegister(address, len(buffer), 0) != runtime.cudaError.success:
         raise DeviceUnfit(
-            f"{len(buffer)} bytes of memory cannot be locked for the GPU",
-            hint="raise the limit of locked memory (ulimit -l), take a smaller --block-size, or --device cpu",
+            f"cannot lock {len(buffer)} bytes of memory for the GPU",
+            hint="raise the locked-memory limit (ulimit -l), or use a smaller --block-size or --device cpu",
         )
     return address

@@ -1,7 +1,7 @@
-"""A shard cut into blocks of bounded size: what to read, what to compute, where the result goes.
+"""Cut a shard into blocks of bounded size: what to read, what to compute, and where the results go.
 
-Tensors that follow each other are packed into one block, and a large tensor is cut into several, so that
-fifty thousand small tensors cost as few steps as their bytes need. Knows offsets only.
+Consecutive small tensors share a block, and a large tensor is cut into several blocks, so that even fifty
+thousand small tensors take only as many steps as their bytes require. Knows only offsets.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _ALIGNMENT = 8
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Neighbouring elements of one kind and dtype, possibly of several tensors.
+    """Adjacent elements of one kind and dtype, possibly from several tensors.
 
     Attributes:
         kind: `interpolate` or `equal`.
-        instruct_dtype: In the words of a safetensors header.
-        thinking_dtype: Likewise.
-        dtype: Likewise, of the result.
+        instruct_dtype: Dtype of the elements in Instruct, as a safetensors header spells it.
+        thinking_dtype: Dtype of the elements in Thinking, in the same spelling.
+        dtype: Dtype of the result, in the same spelling.
         instruct_at: Byte position in the Instruct buffer.
         thinking_at: Byte position in the Thinking buffer.
         out_at: Byte position in every output buffer.
@@ -45,14 +45,16 @@ class Block:
     """One step of the pipeline.
 
     Attributes:
-        start: Offset of its first output byte in the file, always a multiple of 4096.
-        lead: The file's bytes from there on that belong to the header; both inputs leave room for them.
-        instruct: Elements to read from Instruct, and where they go, in order.
-        thinking: Same for Thinking.
+        start: Offset of the first output byte in the file, always a multiple of 4096.
+        lead: Header bytes that the block begins with; both input buffers leave room for them.
+        instruct: Elements to read from Instruct, and where they go in the buffer, in order.
+        thinking: Elements to read from Thinking, and where they go in the buffer, in order.
         segments: What to compute.
-        instruct_bytes: Bytes used in the Instruct buffer; likewise the others.
-        instruct_is_output: What is read of Instruct is, byte by byte and place by place, the output at λ = 0.
-        thinking_is_output: Likewise for Thinking at λ = 1.
+        instruct_bytes: Bytes used in the Instruct buffer.
+        thinking_bytes: Bytes used in the Thinking buffer.
+        out_bytes: Bytes used in every output buffer.
+        instruct_is_output: Whether the Instruct buffer, as read, is the output at λ = 0.
+        thinking_is_output: Whether the Thinking buffer, as read, is the output at λ = 1.
     """
 
     start: int
@@ -68,9 +70,10 @@ class Block:
 
 
 def cut_blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
-    """Cut a shard into blocks none of whose buffers exceeds `block_bytes`; a lazy, repeatable sequence.
+    """Cut a shard lazily into blocks, so that no buffer exceeds `block_bytes`; every call gives equal blocks.
 
-    The first begins with the part of the header that fills no page, so that all begin on a page of the file.
+    The first block begins with the part of the header that does not fill a page, so that every block begins
+    at a page boundary of the file.
     """
     lead = len(shard.header) % PAGE_BYTES
     block = Block(
@@ -96,7 +99,7 @@ def cut_blocks(shard: ShardJob, block_bytes: int) -> Iterator[Block]:
 
 
 def _room(block: Block, job: TensorJob, block_bytes: int) -> int:
-    """How many elements of a tensor still fit."""
+    """Return how many elements of a tensor still fit."""
     used = (
         (_aligned(block.instruct_bytes), ITEM_BYTES[job.instruct_dtype]),
         (_aligned(block.thinking_bytes), ITEM_BYTES[job.thinking_dtype]),

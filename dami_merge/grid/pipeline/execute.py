@@ -1,4 +1,4 @@
-"""Shards to devices: one after the other on one, shared out among several."""
+"""Distribute shards over devices: one after another on a single device, shared among several."""
 
 import threading
 from collections import deque
@@ -22,14 +22,14 @@ from dami_merge.tensors.threads import cpu_workers, one_torch_thread
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a run does around its shards.
+    """Callbacks of a run for its shards.
 
     Attributes:
-        claimed: From a shard's name to a context that holds its lock.
-        advance: Called with a shard and the output bytes of each block, all λ together; by one thread at a
-            time.
+        claimed: Takes a shard's name and returns a context manager that holds the lock of the shard.
+        advance: Called with a shard and the output bytes of each block, summed over all λ, by one thread at
+            a time.
         keep: Called with the receipt of each shard once its files are durable, by one thread at a time, in
-            any order; also for shards that were finished while another failed.
+            any order; also for shards that are finished after another shard has failed.
     """
 
     claimed: Callable[[str], AbstractContextManager[None]]
@@ -41,18 +41,18 @@ class Shards:
     """Makes shards on the devices of a run.
 
     Attributes:
-        devices: Where the arithmetic runs.
+        devices: Devices that the arithmetic runs on.
     """
 
     def __init__(self, devices: Sequence[torch.device], *, output_bytes: int) -> None:
-        """Choose the kernel, and prove its bits.
+        """Choose the kernel, and prove that it gives the same bits as the CPU.
 
         Args:
-            devices: One, or several of one kind.
-            output_bytes: Bytes to be written in all.
+            devices: One device, or several of one kind.
+            output_bytes: Total bytes to be written.
 
         Raises:
-            DeviceUnfit: A device gives other bits than the CPU.
+            DeviceUnfit: A device rounds differently from the CPU.
         """
         self.devices = tuple(devices)
         self._kernel = becoming_fastest(devices[0], output_bytes=output_bytes)
@@ -61,22 +61,22 @@ class Shards:
 
     @property
     def kernel(self) -> Kernel:
-        """The kernel that is in use by now."""
+        """The kernel in use; a compiled one replaces torch as soon as it is loaded."""
         return self._kernel()
 
     def make(
         self, plan: GridPlan, shards: Sequence[ShardJob], folders: Sequence[Path], hooks: Hooks
     ) -> Tally:
-        """Make shards; returns when all are durable and kept.
+        """Make shards; return when all files are durable and all receipts are kept.
 
         Args:
-            plan: The grid.
+            plan: Plan of the grid.
             shards: The shards to make.
-            folders: One existing folder per member.
+            folders: One existing folder per member, in the order of the plan.
             hooks: See `Hooks`.
 
         Raises:
-            InputRefused: NaN or Inf, integer tensors that differ, or a source that changed.
+            InputRefused: Weights hold NaN or Inf, integer tensors differ, or a source changed.
             DiskFull: The disk is full.
         """
         left = _Shared(shards)
@@ -98,7 +98,7 @@ class Shards:
     def _work(
         self, plan: GridPlan, device: torch.device, left: "_Shared", folders: Sequence[Path], hooks: Hooks
     ) -> Tally:
-        """Take shards until none is left; while one is made durable, the next is streamed."""
+        """Take shards until none is left; while one is made durable, stream the next."""
         with (
             ExitStack() as claims,
             Materializer(plan, device, workers=cpu_workers(), kernel=self._kernel) as materializer,
@@ -137,7 +137,7 @@ def _one_at_a_time(hooks: Hooks) -> Hooks:
 
 
 class _Shared:
-    """Shards that several threads take from."""
+    """A queue of shards, shared by several threads."""
 
     def __init__(self, shards: Sequence[ShardJob]) -> None:
         self._left = deque(shards)
@@ -150,5 +150,5 @@ class _Shared:
                 return
 
     def stop(self) -> None:
-        """Nothing more is handed out; what was is finished."""
+        """Hand out no more shards; those already handed out are finished."""
         self._left.clear()

@@ -1,7 +1,7 @@
-"""One output shard at every λ, streamed: read, compute, write and digest overlap over bounded buffers.
+"""Stream one output shard at every λ: reads, arithmetic, writes and digests overlap, with bounded buffers.
 
 Peak memory is `SLOTS` blocks of both inputs and of every λ's output, whatever the size of shard and model.
-The library neither prints nor logs; the caller passes a callback that is told the bytes as they are done.
+The library neither prints nor logs; it reports progress in bytes to a callback.
 """
 
 from collections import deque
@@ -31,13 +31,13 @@ from dami_merge.tensors.threads import one_torch_thread
 from dami_merge.tensors.writer import PAGE_BYTES, ShardWriter, Writer, same_file
 
 OnBytes = Callable[[int], None]
-"""Told the output bytes of each block, all λ together, when it has been handed to the writers."""
+"""Called with the output bytes of each block, summed over all λ, once the writers have received the block."""
 
 _MAX_WRITERS = 4
 
 
 class Materializer:
-    """Makes shards of one plan; holds the buffers and threads between them. A context manager."""
+    """Makes shards of one plan and reuses buffers and threads between them. A context manager."""
 
     def __init__(
         self,
@@ -50,10 +50,11 @@ class Materializer:
         """Allocate the buffers.
 
         Args:
-            plan: The grid.
-            device: Where the arithmetic runs.
-            workers: Threads of arithmetic on a CPU; no result depends on it.
-            kernel: Gives the form of the arithmetic, asked for each block; no result depends on it either.
+            plan: Plan of the grid.
+            device: Device that the arithmetic runs on.
+            workers: Number of arithmetic threads on a CPU; results do not depend on it.
+            kernel: Returns the kernel to use now; on a CPU it is called for every block. Results do not
+                depend on it.
         """
         self._plan = plan
         self._device = device
@@ -88,7 +89,7 @@ class Materializer:
 
     @property
     def tally(self) -> Tally:
-        """How the shards so far were made."""
+        """Tally of the shards made so far."""
         return Tally(self._direct, self._shared, self._waits)
 
     def _start_arithmetic(self) -> Arithmetic:
@@ -100,20 +101,20 @@ class Materializer:
     def start(
         self, shard: ShardJob, folders: Sequence[Path], advance: OnBytes, keep: Callable[[Receipt], None]
     ) -> Future[Receipt]:
-        """Write one shard of every λ; what remains is to make it durable, beside the next one.
+        """Write one shard at every λ; its files become durable in the background, during the next shard.
 
         Args:
-            shard: Which.
-            folders: One existing folder per member.
-            advance: Told of progress.
-            keep: Given the receipt when all files are durable, in another thread.
+            shard: The shard to write.
+            folders: One existing folder per member, in the order of the plan.
+            advance: Progress callback; see `OnBytes`.
+            keep: Called in another thread with the receipt, once all files are durable.
 
         Returns:
-            What was kept; closing the materializer waits for it, whatever else went wrong.
+            The receipt. Closing the materializer waits for it, even after an error.
 
         Raises:
-            InputRefused: NaN or Inf, integer tensors that differ, or a source that changed.
-            DiskFull: The disk filled up; what other shards finished stays.
+            InputRefused: Weights hold NaN or Inf, integer tensors differ, or a source changed.
+            DiskFull: The disk filled up; other shards that are finished stay.
         """
         with ExitStack() as stack:
             writers: list[Writer] = []
@@ -157,7 +158,7 @@ class Materializer:
         return receipt
 
     def _settle(self) -> None:
-        """Let running work end before its files are closed; its errors were, or will be, raised."""
+        """Wait for running work before its files are closed; its errors are raised elsewhere."""
         for slot in self._slots:
             for write in slot.writes:
                 write.cancel()
@@ -239,7 +240,7 @@ class Materializer:
         return Work(left, right, *self._targets(slot, block, segment))
 
     def _targets(self, slot: Slot, block: Block, segment: Segment) -> tuple[Sequence[Fraction], Tensor]:
-        """The λ that must be computed, and a tensor over their output rows; see `_result`."""
+        """Return the λ to compute, and a tensor over their output rows; see `_result`."""
         lambdas = self._plan.lambdas
         first = int(lambdas[0] == 0 and block.instruct_is_output)
         last = len(lambdas) - int(lambdas[-1] == 1 and block.thinking_is_output)
@@ -252,7 +253,7 @@ class Materializer:
         return lambdas[first:last], flat.as_strided((rows, segment.elements), (stride, 1))
 
     def _result(self, slot: Slot, block: Block, number: int) -> memoryview:
-        """Where one λ's bytes of a block lie: an endpoint's where they were read, if nothing changes."""
+        """Return a block's bytes at one λ; an unchanged endpoint's are in the buffer they were read into."""
         lam = self._plan.lambdas[number]
         if lam == 0 and block.instruct_is_output:
             return slot.instruct[: block.out_bytes]

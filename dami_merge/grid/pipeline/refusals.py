@@ -1,4 +1,4 @@
-"""What only the weights themselves can forbid, found while a block is made, and the tensor it lies in."""
+"""Refusals that depend on the weights themselves: found while a block is made, reported with the tensor."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ from dami_merge.grid.plan import ShardJob
 
 
 def _name_at(shard: ShardJob, position: int) -> str:
-    """The tensor that holds a byte of the output file."""
+    """Return the name of the tensor that holds a byte of the output file."""
     return next(job.name for job in reversed(shard.tensors) if job.start <= position)
 
 
 def unequal(shard: ShardJob, slot: Slot, block: Block, segment: Segment) -> Problem:
-    """The first integer that differs."""
+    """Describe the first integer that differs."""
     item = ITEM_BYTES[segment.dtype]
     for element in range(segment.elements):
         left = slot.instruct[segment.instruct_at + element * item :][:item]
@@ -27,8 +27,8 @@ def unequal(shard: ShardJob, slot: Slot, block: Block, segment: Segment) -> Prob
             name = _name_at(shard, block.start + segment.out_at + element * item)
             return Problem(
                 "integer-differs",
-                f"the {segment.dtype} tensor {name!r} is not equal in both models",
-                "integers are not weights: interpolate checkpoints that share them",
+                f"the {segment.dtype} tensor {name!r} differs between the two models",
+                "only float tensors can be interpolated: use models whose integer tensors are equal",
             )
     raise AssertionError("called for equal bytes")
 
@@ -36,10 +36,10 @@ def unequal(shard: ShardJob, slot: Slot, block: Block, segment: Segment) -> Prob
 def require_finite(
     finite: Finite, shard: ShardJob, block: Block, work: Sequence[tuple[Segment, Work]]
 ) -> None:
-    """Wait for a block's arithmetic.
+    """Wait for a block's arithmetic, and refuse NaN and Inf.
 
     Raises:
-        InputRefused: With the first NaN or Inf, if the answer is that there is one.
+        InputRefused: An input holds NaN or Inf; names the first one.
     """
     if finite():
         return
@@ -47,7 +47,7 @@ def require_finite(
         for side, values in (("instruct", each.instruct), ("thinking", each.thinking)):
             if not bool(torch.isfinite(values).all()):
                 raise InputRefused([_nonfinite(shard, block, segment, side, values)])
-    raise AssertionError("a kernel saw NaN or Inf where there is none")
+    raise AssertionError("a kernel reported NaN or Inf, but all inputs are finite")
 
 
 def _nonfinite(shard: ShardJob, block: Block, segment: Segment, side: str, values: Tensor) -> Problem:
@@ -56,5 +56,5 @@ def _nonfinite(shard: ShardJob, block: Block, segment: Segment, side: str, value
     return Problem(
         "nonfinite",
         f"{name!r} holds {float(values[element])} in {side}",
-        "the checkpoint is damaged; --allow-nonfinite interpolates it all the same",
+        "the checkpoint is damaged; pass --allow-nonfinite to interpolate it anyway",
     )

@@ -1,4 +1,4 @@
-"""The reused buffers of a block, what still uses them, and how long that was waited for."""
+"""The reused buffers of a block, the work that still uses them, and the time spent waiting for that work."""
 
 import mmap
 import time
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Waits:
-    """What the steps of a run waited for; the largest is what bounds it.
+    """Time that a run spent waiting for each step; the largest is the bottleneck.
 
     Attributes:
-        reading_s: For blocks to be read and digested.
-        computing_s: For the arithmetic, with the copies to and from an accelerator.
-        writing_s: For buffers to be written and digested.
+        reading_s: Seconds spent waiting for blocks to be read and digested.
+        computing_s: Seconds spent waiting for the arithmetic, including copies to and from an accelerator.
+        writing_s: Seconds spent waiting for buffers to be written and digested.
     """
 
     reading_s: float = 0.0
@@ -23,7 +23,7 @@ class Waits:
     writing_s: float = 0.0
 
     def __add__(self, other: "Waits") -> "Waits":
-        """Of two runs."""
+        """Add the waits of two runs."""
         return Waits(
             self.reading_s + other.reading_s,
             self.computing_s + other.computing_s,
@@ -32,7 +32,7 @@ class Waits:
 
     @contextmanager
     def counted(self, what: str) -> Iterator[None]:
-        """Add the time of a `with` block to one of the three."""
+        """Add the time that a `with` block takes to the attribute named `what`."""
         began = time.monotonic()
         try:
             yield
@@ -42,12 +42,12 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How shards were made.
+    """How shards were written.
 
     Attributes:
         direct: Whether all writes bypassed the page cache.
-        shared: Number of files that share a source's blocks, by a reflink or a hard link.
-        waits: What the steps waited for; several devices add up.
+        shared: Number of files that share a source file's blocks, by a reflink or a hard link.
+        waits: Time spent waiting for each step, summed over devices.
     """
 
     direct: bool = True
@@ -55,13 +55,13 @@ class Tally:
     waits: Waits = field(default_factory=Waits)
 
     def __add__(self, other: "Tally") -> "Tally":
-        """The tally of both."""
+        """Add two tallies."""
         return Tally(self.direct and other.direct, self.shared + other.shared, self.waits + other.waits)
 
 
 @dataclass(slots=True)
 class Slot:
-    """Reused buffers of one block, and what still uses them."""
+    """The reused buffers of one block, and the work that still uses them."""
 
     number: int
     instruct: memoryview
@@ -71,7 +71,7 @@ class Slot:
     writes: list[Future[None]] = field(default_factory=list)
 
     def wait(self, waits: Waits) -> None:
-        """Block until nothing uses this slot any more; an error of what used it is raised here."""
+        """Block until no work uses this slot any more; raise the error of work that failed."""
         with waits.counted("computing_s"):
             self.computed()
         with waits.counted("writing_s"):
@@ -81,11 +81,11 @@ class Slot:
 
 
 def nothing() -> None:
-    """What a slot waits for when nothing was begun in it."""
+    """Do nothing: the pending work of a slot in which none was started."""
 
 
 def new_slot(number: int, *, block_bytes: int, lambdas: int) -> Slot:
-    """Buffers of one block: both inputs, and a row for every λ."""
+    """Allocate the buffers of one block: both inputs, and a row for every λ."""
     return Slot(
         number,
         _buffer(block_bytes),
@@ -96,8 +96,8 @@ def new_slot(number: int, *, block_bytes: int, lambdas: int) -> Slot:
 
 
 def _buffer(size_bytes: int) -> memoryview:
-    """Page-aligned, zeroed memory that is given back to the system when the last view is gone."""
+    """Allocate page-aligned, zeroed memory, which is released when its last view is gone."""
     memory = mmap.mmap(-1, size_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # fewer page faults; a wish, not a need
+        memory.madvise(mmap.MADV_HUGEPAGE)  # fewer page faults; only a hint to the system
     return memoryview(memory)

@@ -298,5 +298,5 @@ def test_the_integer_tensor_that_differs_is_named_wherever_it_lies(
     name: str, element: int, tmp_path: Path, places: list[Path]
 ) -> None:
     plan = prepared(tmp_path, many_tensors(), spoiled(many_tensors(), name, element, -1))
-    with pytest.raises(InputRefused, match=rf"the I64 tensor '{name}' is not equal in both models"):
+    with pytest.raises(InputRefused, match=rf"the I64 tensor '{name}' differs between the two models"):
         make_all(plan, places, workers=1)
