@@ -29,7 +29,9 @@ from dami_merge.errors import (
 from dami_merge.router.route import Route, Router
 
 if TYPE_CHECKING:
-    from dami_merge.connectivity.check import Check, check_lmc
+    from dami_merge.connectivity.check import Check, Walk, check_lmc
+    from dami_merge.connectivity.sample import Sample
+    from dami_merge.connectivity.texts import read_texts
     from dami_merge.evaluation.rollouts import Rollouts
     from dami_merge.evaluation.rollouts_file import read_rollouts
     from dami_merge.evaluation.statistics.summary import SweepReport
@@ -63,6 +65,7 @@ __all__ = [
     "Rollouts",
     "Route",
     "Router",
+    "Sample",
     "Sampling",
     "Server",
     "SweepRecipe",
@@ -70,11 +73,13 @@ __all__ = [
     "SweptGrid",
     "SweptPair",
     "UsageError",
+    "Walk",
     "__version__",
     "build_grid",
     "check_lmc",
     "plan_grid",
     "read_rollouts",
+    "read_texts",
     "report_sweep",
     "sweep",
     "verify",
@@ -85,16 +90,19 @@ _HOMES = {
     "InProcess": "use_cases.engines",
     "Recipe": "grid.recipe",
     "Rollouts": "evaluation.rollouts",
+    "Sample": "connectivity.sample",
     "Sampling": "sampling",
     "Server": "use_cases.engines",
     "SweepRecipe": "evaluation.sweep_recipe",
     "SweepReport": "evaluation.statistics.summary",
     "SweptGrid": "use_cases.swept",
     "SweptPair": "use_cases.swept",
+    "Walk": "connectivity.check",
     "build_grid": "grid.build",
     "check_lmc": "connectivity.check",
     "plan_grid": "grid.planning",
     "read_rollouts": "evaluation.rollouts_file",
+    "read_texts": "connectivity.texts",
     "report_sweep": "use_cases.report",
     "sweep": "use_cases.sweep",
     "verify": "grid.verify",

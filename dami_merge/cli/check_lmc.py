@@ -218,7 +218,7 @@ def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
     from dami_merge.checkpoint.source import fetched, open_both
 
     both = open_both(*(models or (BUNDLED_INSTRUCT, BUNDLED_THINKING)))
-    if read.download or walk is not None:
+    if read.download:
         both = fetched(both[0]), fetched(both[1])
     found: list[Check] = []
     try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.source import open_both
+from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.connectivity.difference import DifferenceReport, examine_difference
 from dami_merge.connectivity.path import PathReport, walk_pair
 from dami_merge.connectivity.report import CONNECTED, WeightsReport
@@ -109,8 +109,18 @@ def check_lmc(
         >>> check = check_lmc("bundled:tiny/instruct", "bundled:tiny/thinking")
         >>> check.passes, check.weights.verdict, check.weights.worst_layer
         (True, 'connected', 'model.layers.0')
+        >>> from dami_merge.bundled import bundled_questions
+        >>> from dami_merge.connectivity.texts import read_texts
+        >>> walk = Walk(read_texts(bundled_questions(), limit=20), even_grid(4))
+        >>> check = check_lmc("bundled:tiny/instruct", "bundled:tiny/thinking", walk=walk)
+        >>> check.path.same_basin, check.path.smooth, [float(point.lam) for point in check.path.points]
+        (True, True, [0.0, 0.25, 0.5, 0.75, 1.0])
     """
     sides = open_both(instruct, thinking)
+    if (
+        walk is not None
+    ):  # the walk needs the weights on this disk: read them from there in the first pass too
+        sides = fetched(sides[0]), fetched(sides[1])
     weights = compare_weights(*sides, threshold=threshold, sample=sample, on_bytes=watch.on_bytes)
     watch.on_weights(weights)
     path = None

@@ -41,9 +41,10 @@ def test_the_public_names_are_these() -> None:
     assert set(dami_merge.__all__) == {
         "BackendError", "Check", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError",
         "GridUnreadable", "HubError", "InProcess", "InputRefused", "LambdaError", "OutputRefused", "Problem",
-        "Recipe", "RecipeError", "Rollouts", "Route", "Router", "Sampling", "Server", "SweepRecipe",
-        "SweepReport", "SweptGrid", "SweptPair", "UsageError", "__version__", "build_grid", "check_lmc",
-        "plan_grid", "read_rollouts", "report_sweep", "sweep", "verify",
+        "Recipe", "RecipeError", "Rollouts", "Route", "Router", "Sample", "Sampling", "Server", "SweepRecipe",
+        "SweepReport", "SweptGrid", "SweptPair", "UsageError", "Walk",
+        "__version__", "build_grid", "check_lmc",
+        "plan_grid", "read_rollouts", "read_texts", "report_sweep", "sweep", "verify",
     }  # fmt: skip
 
 
