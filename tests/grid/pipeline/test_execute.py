@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from dami_merge.errors import InputRefused
 from dami_merge.grid.output import Receipt
 from dami_merge.grid.pipeline.execute import Hooks, Shards
+from dami_merge.grid.pipeline.slots import Tally, Waits
 from dami_merge.grid.plan import GridPlan, ShardJob
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.grid.grids import THREE, assert_interpolated, plan_of
@@ -125,3 +127,24 @@ def test_an_interrupt_in_a_callback_stops_all_devices(tmp_path: Path, places: li
             plan, plan.shards, places, Hooks(unlocked, interrupt, lambda _: None)
         )
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_tally_counts_the_shared_files_of_all_devices(
+    devices: int, tmp_path: Path, places: list[Path]
+) -> None:
+    tensors = random_tensors(seed=0)
+    plan = replace(sharded(tmp_path, tensors, near(tensors), count=4), endpoints="link")
+    tally = Shards([CPU] * devices, output_bytes=0).make(
+        plan, plan.shards, places, Hooks(unlocked, lambda *_: None, lambda _: None)
+    )
+    assert tally.shared == 4, "λ = 0 of four shards; Thinking is one file"
+    assert all((places[0] / shard.name).stat().st_nlink == 2 for shard in plan.shards)
+
+
+def test_a_run_is_direct_only_if_every_part_of_it_was() -> None:
+    assert (Tally(direct=True) + Tally(direct=True)).direct
+    assert not (Tally(direct=True) + Tally(direct=False)).direct
+    assert not (Tally(direct=False) + Tally(direct=True)).direct
+    both = Tally(shared=2, waits=Waits(1, 2, 3)) + Tally(shared=3, waits=Waits(10, 20, 30))
+    assert (both.shared, both.waits) == (5, Waits(11, 22, 33))
