@@ -141,7 +141,7 @@ def show_built(built: "Built") -> None:
             f" in {built.wall_s:.1f} s on {', '.join(built.devices)}{_bound(built)}"
         )
     else:
-        out.print("already complete: nothing was written")
+        out.print("already complete: no weights were written")
     out.print(f"check every byte with: dami-merge verify {built.path}")
 
 

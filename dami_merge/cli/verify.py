@@ -36,8 +36,11 @@ def verify_command(*, grid: Path, as_json: bool) -> None:
             click.echo(f"{grid} is intact: {read}")
         else:
             click.echo(f"{grid} is not intact: {read}", err=True)
-            click.echo(
-                "hint: rerun the `dami-merge grid` command that built this grid to repair it", err=True
-            )
+            if verdict.extra:
+                click.echo("hint: move the extra files out of the grid", err=True)
+            if verdict.missing or verdict.changed:
+                click.echo(
+                    "hint: rerun the `dami-merge grid` command that built this grid to repair it", err=True
+                )
     if not verdict.whole:
         click.get_current_context().exit(1)

@@ -44,7 +44,7 @@ def test_the_same_command_again_writes_nothing(pair_folders: tuple[Path, Path], 
     assert run("grid", *pair_folders, "-o", tmp_path / "grid").exit_code == 0
     result = run("grid", *pair_folders, "-o", tmp_path / "grid")
     assert result.exit_code == 0
-    assert "already complete: nothing was written" in result.stdout
+    assert "already complete: no weights were written" in result.stdout
 
 
 def test_json_is_one_value_on_stdout(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:

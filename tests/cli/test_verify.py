@@ -35,9 +35,20 @@ def test_damage_is_named_and_exits_with_one(grid: Path) -> None:
         "changed: lambda-0.50/model.safetensors",
         "extra: lambda-1.00/notes.txt",
     ]
+    assert result.stderr.splitlines()[1:] == [
+        "hint: move the extra files out of the grid",
+        "hint: rerun the `dami-merge grid` command that built this grid to repair it",
+    ]
     value = json.loads(run("verify", grid, "--json").stdout)
     assert value["whole"] is False
     assert value["changed"] == ["lambda-0.50/model.safetensors"]
+
+
+def test_a_grid_with_nothing_but_an_extra_file_needs_no_repair(grid: Path) -> None:
+    (grid / "notes.txt").write_text("mine")
+    result = run("verify", grid)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1:] == ["hint: move the extra files out of the grid"]
 
 
 def test_an_unfinished_grid_is_not_whole(grid: Path) -> None:
