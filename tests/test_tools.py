@@ -57,6 +57,19 @@ def test_the_benchmarks_measure_everything_they_name(tmp_path: Path) -> None:
     assert all(facts["to_limit"] > 0 for facts in live["kernels"].values())
 
 
+def test_the_benchmarks_write_into_sections_that_the_readme_of_the_tools_has() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import readme_section; print(readme_section.README)"
+    )
+    command = [sys.executable, "-c", program, str(ROOT / "tools")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == ROOT / "tools" / "README.md"
+    text = (ROOT / "tools" / "README.md").read_text(encoding="utf-8")
+    for name in ("bench_grid", "bench_live"):
+        assert f'put_section("{name}", lines)' in (ROOT / "tools" / f"{name}.py").read_text(encoding="utf-8")
+        assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- end {name} -->\n") == 1
+
+
 def test_a_section_of_the_readme_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- x -->\nold\n<!-- end x -->\nb\n", encoding="utf-8")

@@ -14,7 +14,7 @@ Makes a random bfloat16 pair. In each round, times the following, one after anot
 
 Prints medians, ratios to `grid`, CPU seconds, peak memory, the limits of the machine, and one JSON line.
 `naive`, `mergekit` and `multi` run for few λ, because they repeat the same work for each λ; their times are
-scaled to the number of λ of the grid. `--readme` writes the table into README.md.
+scaled to the number of λ of the grid. `--readme` writes the table into tools/README.md.
 """  # noqa: D301 - \b tells click not to wrap the next paragraph
 
 import json
@@ -213,7 +213,7 @@ def ceilings(pair: tuple[Path, Path]) -> dict[str, float | str]:
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Folder to work in.  [default: a temporary folder]"
 )
-@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option("--readme", is_flag=True, help="Write the table into tools/README.md.")
 def main(
     *,
     gigabytes: float,

@@ -78,7 +78,7 @@ def kernel_s(device: torch.device, kernel: Kernel, repeats: int) -> tuple[float,
 @click.option("--gigabytes", default=1.0, show_default=True, help="Size of one model.")
 @click.option("--device", default="cpu", show_default=True, help="Device to measure.")
 @click.option("--repeats", default=20, show_default=True, help="Number of repeats of each measurement.")
-@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option("--readme", is_flag=True, help="Write the table into tools/README.md.")
 def main(*, gigabytes: float, device: str, repeats: int, readme: bool) -> None:
     where = torch.device(device)
     parameters, instruct, thinking = three_models(where, gigabytes)

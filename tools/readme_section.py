@@ -1,10 +1,10 @@
-"""A part of README.md that a benchmark writes, between two comments that carry its name."""
+"""A part of tools/README.md that a benchmark writes, between two comments that carry its name."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().with_name("README.md")
 
 
 def put_section(name: str, lines: Sequence[str], readme: Path = README) -> None:
