@@ -12,7 +12,7 @@ from dami_merge.checkpoint.source import fetched
 from dami_merge.errors import GridUnreadable
 from dami_merge.files import digest_bytes, digest_file
 from dami_merge.grid.manifest import Member, member_of, read_grid, weights_digest
-from dami_merge.live.loading import load_graderpoint, load_live
+from dami_merge.live.loading import load_checkpoint, load_live
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,7 +66,7 @@ class GridModels:
             folder = self.sidecars(lam)
             self._loaded = None
             checkpoint = open_folder(folder, spec=str(folder))
-            self._loaded = lam, load_graderpoint(checkpoint, device=self._device, dtype=self._dtype)
+            self._loaded = lam, load_checkpoint(checkpoint, device=self._device, dtype=self._dtype)
         return self._loaded[1]
 
     def sidecars(self, lam: Fraction) -> Path:

@@ -119,6 +119,7 @@ def show_built(built: "Built") -> None:
     from rich.table import Table
 
     from dami_merge.files import size_text
+    from dami_merge.lambdas import exact, label
 
     members = built.grid.checkpoints
     table = Table(box=None, pad_edge=False)
@@ -126,7 +127,7 @@ def show_built(built: "Built") -> None:
         table.add_column(heading, overflow="fold")
     for member in members:
         table.add_row(
-            member.name.removeprefix("lambda-"),
+            label(exact(member.fraction)),
             str(built.path / member.path),
             member.served_model_name,
             member.donor,
@@ -137,7 +138,7 @@ def show_built(built: "Built") -> None:
         out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share disk blocks with the sources")
     if built.made:
         out.print(
-            f"{len(members)} checkpoints, {size_text(built.written_bytes)} of weights written"
+            f"{_counted(members, 'checkpoint')}, {size_text(built.written_bytes)} of weights written"
             f" in {built.wall_s:.1f} s on {', '.join(built.devices)}{_bound(built)}"
         )
     else:

@@ -120,7 +120,8 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
 @click.option(
     "--base-url",
     metavar="URL",
-    help="Use an OpenAI-compatible server at this URL, which may contain {lambda} or {name}.",
+    help="Use an OpenAI-compatible server at this URL, which may contain {lambda} or {name}, and {model} or"
+    " {path} of a grid's checkpoint.",
 )
 @click.option(
     "--model-name",

@@ -39,8 +39,10 @@ def verify_command(*, grid: Path, as_json: bool) -> None:
             if verdict.extra:
                 click.echo("hint: move the extra files out of the grid", err=True)
             if verdict.missing or verdict.changed:
+                first = "delete the changed files, then " if verdict.changed else ""
                 click.echo(
-                    "hint: rerun the `dami-merge grid` command that built this grid to repair it", err=True
+                    f"hint: {first}rerun the `dami-merge grid` command that built this grid to repair it",
+                    err=True,
                 )
     if not verdict.whole:
         click.get_current_context().exit(1)

@@ -85,9 +85,7 @@ def load_live(
     return model, live
 
 
-def load_graderpoint(
-    side: Checkpoint, *, device: str = "auto", dtype: str | None = None
-) -> "PreTrainedModel":
+def load_checkpoint(side: Checkpoint, *, device: str = "auto", dtype: str | None = None) -> "PreTrainedModel":
     """Load one checkpoint with transformers, complete and in its own memory.
 
     Args:

@@ -37,7 +37,8 @@ def test_damage_is_named_and_exits_with_one(grid: Path) -> None:
     ]
     assert result.stderr.splitlines()[1:] == [
         "hint: move the extra files out of the grid",
-        "hint: rerun the `dami-merge grid` command that built this grid to repair it",
+        "hint: delete the changed files, then rerun the `dami-merge grid` command that built this grid"
+        " to repair it",
     ]
     value = json.loads(run("verify", grid, "--json").stdout)
     assert value["whole"] is False

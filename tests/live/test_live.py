@@ -29,7 +29,7 @@ from dami_merge.grid.planning import make_plan
 from dami_merge.grid.recipe import bundled_recipe
 from dami_merge.lambdas import even_grid, folder_name
 from dami_merge.live import LiveModel, load_live
-from dami_merge.live.loading import load_graderpoint
+from dami_merge.live.loading import load_checkpoint
 from dami_merge.optional import install_hint
 from dami_merge.tensors.compiled import compiled_interpolate
 from dami_merge.tensors.interpolate import interpolate
@@ -101,17 +101,17 @@ def test_a_checkpoint_is_loaded_in_memory_of_its_own_and_in_the_dtype_that_is_na
     bundled_grid: Path, device: str
 ) -> None:
     folder = bundled_grid / "lambda-0.40"
-    model = load_graderpoint(open_source(str(folder)), device=device)
+    model = load_checkpoint(open_source(str(folder)), device=device)
     assert not model.training
     assert_same_bits(model.state_dict(), loaded(folder).state_dict())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
     assert any(tensor.any() for tensor in loaded(folder).state_dict().values())
-    narrow = load_graderpoint(open_source(str(folder)), device=device, dtype="bfloat16")
+    narrow = load_checkpoint(open_source(str(folder)), device=device, dtype="bfloat16")
     assert {parameter.dtype for parameter in narrow.parameters()} == {torch.bfloat16}
     with pytest.raises(UsageError, match="'int8' is not a dtype for weights"):
-        load_graderpoint(open_source(str(folder)), device=device, dtype="int8")
+        load_checkpoint(open_source(str(folder)), device=device, dtype="int8")
 
 
 def test_the_model_generates_what_the_checkpoint_generates(bundled_grid: Path, device: str) -> None:
