@@ -189,7 +189,10 @@ LEAST = REPETITIONS * 0.95 - 3 * math.sqrt(REPETITIONS * 0.95 * 0.05)
 """Bounds that hold in 95% of the cases hold so often, but for three standard deviations of the binomial."""
 
 
-@pytest.mark.parametrize("changes", [even, drifting, uneven, wild])
+@pytest.mark.parametrize(
+    "changes",
+    [drifting, wild, pytest.param(even, marks=pytest.mark.slow), pytest.param(uneven, marks=pytest.mark.slow)],
+)
 def test_the_worst_layers_bounds_hold_at_least_as_often_as_they_say(changes: Changes) -> None:
     layers = population(changes, seed=1, worst=4)
     truth = layer_bounds(layers)
@@ -201,8 +204,15 @@ def test_the_worst_layers_bounds_hold_at_least_as_often_as_they_say(changes: Cha
     assert sum(min(bound.high for bound in bounds) >= worst for bounds in looks) >= LEAST
 
 
-@pytest.mark.parametrize("least", [2, 8])
-@pytest.mark.parametrize("changes", [even, drifting])
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        (drifting, 2),
+        (even, 8),
+        pytest.param(drifting, 8, marks=pytest.mark.slow),
+        pytest.param(even, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_the_bounds_of_all_layers_hold_together(changes: Changes, least: int) -> None:
     layers = population(changes, seed=1)
     truth = layer_bounds(layers)
