@@ -191,7 +191,12 @@ LEAST = REPETITIONS * 0.95 - 3 * math.sqrt(REPETITIONS * 0.95 * 0.05)
 
 @pytest.mark.parametrize(
     "changes",
-    [drifting, wild, pytest.param(even, marks=pytest.mark.slow), pytest.param(uneven, marks=pytest.mark.slow)],
+    [
+        drifting,
+        wild,
+        pytest.param(even, marks=pytest.mark.slow),
+        pytest.param(uneven, marks=pytest.mark.slow),
+    ],
 )
 def test_the_worst_layers_bounds_hold_at_least_as_often_as_they_say(changes: Changes) -> None:
     layers = population(changes, seed=1, worst=4)
