@@ -1,6 +1,6 @@
 """Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows nothing about specific files."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -43,6 +43,28 @@ def _renamed(content: object, older: Mapping[str, str]) -> object:
     if not isinstance(content, dict):
         return content
     return {older.get(key, key) if older.get(key) not in content else key: v for key, v in content.items()}
+
+
+def check_fields(value: msgspec.Struct, *, apart: Collection[str] = ()) -> None:
+    """Check the fields that a struct was constructed with, as if they had been read from a file.
+
+    msgspec checks what it reads but not what a constructor is given. Values are converted as from a file: an
+    int becomes the float, and a list the tuple, that is declared.
+
+    Args:
+        value: The struct, from its `__post_init__`.
+        apart: Fields that are not checked.
+
+    Raises:
+        RecipeError: A field has the wrong type or is out of range.
+    """
+    for field in msgspec.structs.fields(value):
+        if field.name not in apart:
+            try:
+                converted = msgspec.convert(getattr(value, field.name), field.type)
+            except msgspec.ValidationError as error:
+                raise RecipeError(f"{field.name}: {error}") from None
+            msgspec.structs.force_setattr(value, field.name, converted)
 
 
 def encode(value: msgspec.Struct) -> bytes:

@@ -9,6 +9,8 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from dami_merge.declared import check_fields
+
 Temperature = Annotated[float, msgspec.Meta(ge=0)]
 TopP = Annotated[float, msgspec.Meta(gt=0, le=1)]
 TopK = Annotated[int, msgspec.Meta(ge=0)]
@@ -32,6 +34,10 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     top_p: TopP | None = None
     top_k: TopK | None = None
     max_tokens: TokenCap | None = msgspec.field(default=None, name="max_new_tokens")
+
+    def __post_init__(self) -> None:
+        """Refuse a value of the wrong type or out of its range, with a RecipeError."""
+        check_fields(self)
 
 
 class SamplingSettings(msgspec.Struct, frozen=True, kw_only=True):

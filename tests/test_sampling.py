@@ -1,5 +1,6 @@
 """Sampling parameters: declared once, in every file and every value that has them."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -71,3 +72,36 @@ def test_a_parameter_of_a_later_release_changes_the_digest_only_where_it_is_used
     read_again = msgspec.json.decode(msgspec.json.encode(before), type=LaterSettings)
     assert read_again.digest() == before.digest()
     assert msgspec.structs.replace(read_again, min_p=0.1).digest() != before.digest()
+
+
+@pytest.mark.parametrize("form", [Sampling, SweepRecipe])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("temperature", -1, "temperature: Expected `float` >= 0.0"),
+        ("temperature", "hot", "temperature: Expected `float | null`, got `str`"),
+        ("top_p", 0, "top_p: Expected `float` > 0.0"),
+        ("top_p", 2, "top_p: Expected `float` <= 1.0"),
+        ("top_k", 0.5, "top_k: Expected `int | null`, got `float`"),
+        ("max_tokens", 0, "max_tokens: Expected `int` >= 1"),
+    ],
+)
+def test_a_parameter_that_no_file_may_hold_is_refused_in_python_too(
+    form: type[Sampling], name: str, value: object, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
+        form(**{name: value})  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", 0), ("samples", -1), ("seed", "x"), ("questions", 3)])
+def test_other_fields_of_a_sweep_are_checked_in_python_too(name: str, value: object) -> None:
+    with pytest.raises(RecipeError, match=f"^{name}: Expected "):
+        SweepRecipe(**{name: value})  # type: ignore[arg-type] # that is the point
+
+
+def test_a_whole_number_and_its_float_are_one_setting() -> None:
+    def digest(temperature: float) -> str:
+        recipe = SweepRecipe(temperature=temperature, max_tokens=96)
+        return settings_of({"backend": "x"}, "default", recipe.settings(SamplingSettings())).digest()
+
+    assert digest(1) == digest(1.0) != digest(0.5)

@@ -29,7 +29,7 @@ _FENCED = re.compile(r"(```(?:console|python)\n)(.*?)(```\n)", re.DOTALL)
 _ARROW = "# →"
 _CRASH = "Traceback (most recent call last)"
 _VARYING = (
-    (re.compile(r"in \d+\.\d s on \w+(:\d+)?(, bounded by \w+ \(\d+% of the time\))?"), "in … s on …"),
+    (re.compile(r"in \d+\.\d+ s on \w+(:\d+)?(, bounded by \w+ \(\d+% of the time\))?"), "in … s on …"),
     (re.compile(r"[\d.]+ [kMGT]B on the disk"), "… on the disk"),
     (re.compile(r"[\d,]+ tokens/s"), "… tokens/s"),
     (re.compile(r"answers in [\d,.]+ s"), "answers in … s"),

@@ -137,9 +137,10 @@ def show_built(built: "Built") -> None:
     if built.shared_files:
         out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share disk blocks with the sources")
     if built.made:
+        digits = 1 if built.wall_s >= 1 else 2
         out.print(
             f"{_counted(members, 'checkpoint')}, {size_text(built.written_bytes)} of weights written"
-            f" in {built.wall_s:.1f} s on {', '.join(built.devices)}{_bound(built)}"
+            f" in {built.wall_s:.{digits}f} s on {', '.join(built.devices)}{_bound(built)}"
         )
     else:
         out.print("already complete: no weights were written")

@@ -12,6 +12,7 @@ from dami_merge.connectivity.report import CONNECTED, WeightsReport
 from dami_merge.connectivity.sample import Sample
 from dami_merge.connectivity.texts import Text
 from dami_merge.connectivity.weights import compare_weights
+from dami_merge.errors import UsageError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid
 
 
@@ -100,6 +101,7 @@ def check_lmc(
         watch: Callbacks.
 
     Raises:
+        UsageError: The threshold is not in [-1, 1].
         InputRefused: Names, shapes or dtypes differ, or a side is quantised, holds NaN or Inf, or has no
             matrix.
         HubError: The Hub is unreachable or refuses a request.
@@ -116,10 +118,10 @@ def check_lmc(
         >>> check.path.same_basin, check.path.smooth, [float(point.lam) for point in check.path.points]
         (True, True, [0.0, 0.25, 0.5, 0.75, 1.0])
     """
+    if not -1 <= threshold <= 1:
+        raise UsageError(f"the threshold is a cosine, from -1 to 1, not {threshold}")
     sides = open_both(instruct, thinking)
-    if (
-        walk is not None
-    ):  # the walk needs the weights on this disk: read them from there in the first pass too
+    if walk is not None:  # it needs the weights on this disk: read them from there in the first pass too
         sides = fetched(sides[0]), fetched(sides[1])
     weights = compare_weights(*sides, threshold=threshold, sample=sample, on_bytes=watch.on_bytes)
     watch.on_weights(weights)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from dami_merge.declared import read_yaml
+from dami_merge.declared import check_fields, read_yaml
 from dami_merge.errors import LambdaError
 from dami_merge.lambdas import ordered, parse_lambda
 from dami_merge.sampling import Sampling, SamplingSettings
@@ -37,6 +37,10 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     samples: Count | None = None
     seed: int | None = None
     grader: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse any value but λ that is of the wrong type or out of its range, with a RecipeError."""
+        check_fields(self, apart={"lambdas"})
 
     def exact_lambdas(self) -> tuple[Fraction, ...] | None:
         """Return the λ, sorted; None if the recipe does not state any.

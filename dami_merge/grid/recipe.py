@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
-from dami_merge.declared import read_yaml
+from dami_merge.declared import check_fields, read_yaml
 from dami_merge.dtypes import FloatName
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
@@ -26,7 +26,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         instruct: Model at λ = 0: folder, Hub id or bundled side.
         thinking: Model at λ = 1: folder, Hub id or bundled side.
         name: Prefix of the served model names; empty uses the prefix that both models' names share.
-        lambdas: The λ of the grid, exact, in ascending order.
+        lambdas: The λ of the grid. Any order and any form that `parse_lambda` reads may be given; here they
+            are exact and ascending.
         dtype: Dtype of the written float tensors; None keeps each tensor's own.
         donor: Side whose tokenizer, templates and config a checkpoint gets; None uses Instruct at λ = 0 and
             Thinking at every λ above it.
@@ -46,7 +47,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
-        """Refuse a name that is not valid in a model name."""
+        """Read the λ exactly and sort them; refuse whatever a recipe file may not hold.
+
+        Raises:
+            LambdaError: A λ is invalid or a duplicate, or there is none.
+            RecipeError: Another field is of the wrong type, or the name is not valid in a model name.
+        """
+        check_fields(self, apart={"lambdas"})
+        msgspec.structs.force_setattr(self, "lambdas", ordered(map(parse_lambda, self.lambdas)))
         if not _NAME.fullmatch(self.name):
             raise RecipeError(
                 f"the name {self.name!r} is not valid in a model name",

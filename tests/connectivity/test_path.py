@@ -13,9 +13,10 @@ from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_quest
 from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity import encoding
 from dami_merge.connectivity import path as module
+from dami_merge.connectivity.check import check_lmc
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk
 from dami_merge.connectivity.texts import Text, read_texts
-from dami_merge.errors import InputRefused
+from dami_merge.errors import InputRefused, UsageError
 from dami_merge.lambdas import even_grid
 from dami_merge.live import load_live
 from tests.pairs import walked
@@ -177,3 +178,9 @@ def test_cka_is_that_of_its_definition_and_sees_neither_rotation_nor_scale() -> 
     assert linear_cka(3 * left @ rotation + 5, left) == pytest.approx(1, abs=1e-12)
     assert linear_cka(left, torch.ones(40, 2)) == 0
     assert linear_cka(torch.ones(40, 3), torch.ones(40, 2)) == 1
+
+
+@pytest.mark.parametrize("threshold", [3, -1.5, float("nan")])
+def test_a_threshold_that_is_no_cosine_is_refused_first(threshold: float) -> None:
+    with pytest.raises(UsageError, match=r"^the threshold is a cosine, from -1 to 1, not "):
+        check_lmc("no-model", "no-model", threshold=threshold)

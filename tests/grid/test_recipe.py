@@ -2,7 +2,9 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from dami_merge.errors import LambdaError, RecipeError
@@ -178,3 +180,30 @@ def test_a_dotted_path_is_always_the_recipes_own(recipe_file: Path) -> None:
 @pytest.mark.parametrize("spec", ["~nobody-here/x", "x" * 5000])
 def test_what_cannot_be_a_path_is_left_for_the_opening_to_refuse(spec: str, recipe_file: Path) -> None:
     assert read(recipe_file, f"instruct: {spec}\nthinking: org/thinking\n").instruct == spec
+
+
+def test_lambdas_are_exact_and_sorted_in_python_too() -> None:
+    given: Any = [1, 0.3, "1/8", Fraction(1, 3)]
+    recipe = Recipe(instruct="a", thinking="b", lambdas=given, allow_config=["rope_theta"])  # type: ignore[arg-type] # a list becomes a tuple
+    assert recipe.lambdas == (Fraction(1, 8), Fraction(3, 10), Fraction(1, 3), Fraction(1))
+    assert recipe.allow_config == ("rope_theta",)
+    assert hash(recipe) == hash(Recipe(**msgspec.structs.asdict(recipe)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("lambdas", [2], "λ = 2 is outside"),
+        ("lambdas", [], "the grid has no λ"),
+        ("lambdas", [0.5, "1/2"], "duplicate λ = 0.50"),
+        ("lambdas", ["a"], "λ = 'a' is not a number"),
+        ("dtype", "int8", "dtype: Invalid enum value 'int8'"),
+        ("donor", "base", "donor: Invalid enum value 'base'"),
+        ("allow_nonfinite", "yes", "allow_nonfinite: Expected `bool`, got `str`"),
+        ("instruct", 3, "instruct: Expected `str`, got `int`"),
+    ],
+)
+def test_what_no_file_may_hold_is_refused_in_python_too(field: str, value: object, message: str) -> None:
+    values: dict[str, Any] = {"instruct": "a", "thinking": "b", field: value}
+    with pytest.raises((LambdaError, RecipeError), match=f"^{message}"):
+        Recipe(**values)
