@@ -90,13 +90,13 @@ def test_a_parameter_that_no_file_may_hold_is_refused_in_python_too(
     form: type[Sampling], name: str, value: object, message: str
 ) -> None:
     with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
-        form(**{name: value})  # type: ignore[arg-type] # that is the point
+        form(**{name: value})  # type: ignore[arg-type] # wrong types are what is tested
 
 
 @pytest.mark.parametrize(("name", "value"), [("limit", 0), ("samples", -1), ("seed", "x"), ("questions", 3)])
 def test_other_fields_of_a_sweep_are_checked_in_python_too(name: str, value: object) -> None:
     with pytest.raises(RecipeError, match=f"^{name}: Expected "):
-        SweepRecipe(**{name: value})  # type: ignore[arg-type] # that is the point
+        SweepRecipe(**{name: value})  # type: ignore[arg-type] # wrong types are what is tested
 
 
 def test_a_whole_number_and_its_float_are_one_setting() -> None:

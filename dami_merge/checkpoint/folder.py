@@ -24,7 +24,7 @@ SIDECAR_PATTERNS = (
 """Files copied byte for byte from the donor: tokenizer, templates, processors, remote code, licences."""
 
 NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
-"""Files generated for every merged checkpoint instead of copied."""
+"""Files that are generated for every checkpoint, not copied from a parent."""
 
 HEADERS_AT_ONCE = 8
 """Maximum number of concurrent requests for the headers of a remote checkpoint."""
