@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.output import console
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.report import matrix_limits
+from dami_merge.connectivity.weights_advice import identical_fact, meaning
 from dami_merge.files import size_text
 
 if TYPE_CHECKING:
@@ -88,14 +90,14 @@ def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
 
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
     lines: list[str | Text] = [
-        Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
+        Text.assemble((report.verdict, f"{color} bold"), f": {meaning(report)}"),
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f}"
         f" (threshold {report.threshold:.10g})",
+        f"worst matrix {report.worst_matrix}: cosine {report.worst_matrix_cosine:.6f}"
+        f" (threshold {matrix_limits(report.threshold)[1]:.10g})",
     ]
     if report.identical_tensors:
-        lines.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models"
-        )
+        lines.append(identical_fact(report))
     return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 

@@ -104,7 +104,11 @@ def examine_difference(instruct: Checkpoint, thinking: Checkpoint) -> Difference
     """
     sides = _Side(instruct), _Side(thinking)
     matrices = sorted(
-        (info for info in sides[0].infos.values() if info.dtype in FLOATS and is_matrix(info.shape)),
+        (
+            info
+            for info in sides[0].infos.values()
+            if info.dtype in FLOATS and is_matrix(info.name, info.shape)
+        ),
         key=lambda info: natural_key(info.name),
     )
     moved = {lam: torch.zeros(3, dtype=torch.float64) for lam in LAMBDAS}

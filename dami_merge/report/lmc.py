@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.weights_advice import identical_fact, meaning
 from dami_merge.lambdas import label
 from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import render
@@ -34,7 +35,7 @@ def lmc_page(check: "Check") -> str:
             "instruct": _pinned(report.instruct, report.instruct_revision),
             "thinking": _pinned(report.thinking, report.thinking_revision),
             "tone": _tone(check),
-            "meaning": MEANING[report.verdict].capitalize(),
+            "meaning": meaning(report).capitalize(),
             "asides": _asides(report),
             "answers": answers(check),
             "steps": next_steps(check),
@@ -66,9 +67,7 @@ def _asides(report: "WeightsReport") -> list[str]:
             f" between {sample.low:.6f} and {sample.high:.6f}."
         )
     if report.identical_tensors:
-        said.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models."
-        )
+        said.append(f"{identical_fact(report)}.")
     if report.skipped:
         noun = "tensor was" if len(report.skipped) == 1 else "tensors were"
         said.append(f"{len(report.skipped)} integer {noun} not compared.")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.bounds import SampleReport
 from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.difference import DifferenceReport, Survival
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.report import CellReport, GroupReport, WeightsReport
-from dami_merge.connectivity.sample import SampleReport
+from dami_merge.connectivity.report import CellReport, GroupReport, TensorReport, WeightsReport
 from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.pairs import weights_of
@@ -105,14 +105,28 @@ def _layered(report: WeightsReport, layers: list[dict[str, float]]) -> WeightsRe
         return Similarity(1, cosine, 0.1, 1.0, 0.0, 1.0, 0.1)
 
     cells = [
-        CellReport(f"L{number}", module, alike(cosine))
+        CellReport(f"layers.{number}", module, alike(cosine))
         for number, modules in enumerate(layers)
         for module, cosine in modules.items()
     ]
-    groups = [
-        GroupReport(f"L{number}", alike(min(modules.values())), None) for number, modules in enumerate(layers)
+    tensors = [
+        TensorReport(f"{cell.layer}.{cell.module}", cell.layer, cell.module, True, cell.similarity)
+        for cell in cells
     ]
-    return replace(report, verdict="not connected", layers=tuple(groups), cells=tuple(cells))
+    lowest = [min(modules.values()) for modules in layers]
+    groups = [GroupReport(f"layers.{number}", alike(cosine), None) for number, cosine in enumerate(lowest)]
+    worst = min(cells, key=lambda cell: cell.similarity.cosine)
+    return replace(
+        report,
+        verdict="not connected",
+        worst_layer=worst.layer,
+        worst_cosine=worst.similarity.cosine,
+        worst_matrix=f"{worst.layer}.{worst.module}",
+        worst_matrix_cosine=worst.similarity.cosine,
+        layers=tuple(groups),
+        cells=tuple(cells),
+        tensors=tuple(tensors),
+    )
 
 
 CLOSE, FAR = {"q": 0.999, "up": 0.999}, {"q": 0.1, "up": 0.1}
@@ -120,19 +134,19 @@ CLOSE, FAR = {"q": 0.999, "up": 0.999}, {"q": 0.1, "up": 0.1}
 
 def test_one_far_layer_of_many_is_a_broken_layer(report: WeightsReport) -> None:
     (step,) = next_steps(Check(_layered(report, [CLOSE, FAR, CLOSE, CLOSE])))
-    assert step.startswith("inspect L1: the other layers are close")
+    assert step.startswith("inspect layers.1: the other layers are close")
 
 
 def test_a_far_layer_without_others_is_not_said_to_have_close_ones(report: WeightsReport) -> None:
     assert next_steps(Check(_layered(report, [FAR]))) == (
-        "do not interpolate: the weights point in different directions in 1 of 1 layers, as in models with"
-        " different bases",
+        "do not interpolate: the weights point in different directions in the only layer, as in models"
+        " with different bases",
     )
 
 
 def test_a_quarter_of_the_layers_is_a_damage_and_more_is_another_base(report: WeightsReport) -> None:
     (step,) = next_steps(Check(_layered(report, [FAR, FAR, *[CLOSE] * 6])))
-    assert step.startswith("inspect L0, L1: ")
+    assert step.startswith("inspect layers.0, layers.1: ")
     assert next_steps(Check(_layered(report, [FAR, FAR, FAR, *[CLOSE] * 6]))) == (
         "do not interpolate: the weights point in different directions in 3 of 9 layers, as in models with"
         " different bases",
@@ -143,7 +157,7 @@ def test_of_many_broken_layers_and_modules_five_are_named_and_the_others_counted
     report: WeightsReport,
 ) -> None:
     (step,) = next_steps(Check(_layered(report, [*[FAR] * 7, *[CLOSE] * 21])))
-    assert step.startswith("inspect L0, L1, L2, L3, L4 and 2 more: ")
+    assert step.startswith("inspect layers.0, layers.1, layers.2, layers.3, layers.4 and 2 more: ")
     modules = {f"m{number}": 0.1 if number < 6 else 0.999 for number in range(12)}
     (step,) = next_steps(Check(_layered(report, [modules] * 4)))
     assert step.startswith(
@@ -159,11 +173,10 @@ def test_modules_that_are_far_by_the_half_are_named_and_more_are_another_base(re
 
 
 def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: WeightsReport) -> None:
-    doubtful = replace(
-        _layered(report, [CLOSE, {"q": 0.97}, {"q": 0.99}]), verdict="doubtful", worst_layer="L1"
-    )
+    doubtful = replace(_layered(report, [CLOSE, {"q": 0.97}, {"q": 0.99}]), verdict="doubtful")
     assert next_steps(Check(doubtful)) == (
-        "try three λ before you build a grid: the cosine is below 0.99 in 1 of 3 layers, and lowest in L1",
+        "try three λ before you build a grid: the cosine is below 0.99 in 1 of 3 layers, and lowest in"
+        " layers.1",
     )
 
 
@@ -173,7 +186,7 @@ def test_a_loss_that_turns_back_answers_the_last_question_alone(report: WeightsR
 
 
 def _sampled(report: WeightsReport, read: int) -> WeightsReport:
-    return replace(report, sample=SampleReport(0.05, 0, 0.95, read, 1000, 0.98, 0.995, ()))
+    return replace(report, sample=SampleReport(0.05, 0, 0.95, read, 1000, 0.98, 0.995, 0.97, 0.99, ()))
 
 
 def test_a_sample_is_told_with_its_bounds_and_sent_on_to_all_of_it(report: WeightsReport) -> None:

@@ -12,10 +12,10 @@ import pytest
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.differences import ConfigDifference
 from dami_merge.checkpoint.source import open_both
+from dami_merge.connectivity.bounds import SampleReport
 from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.difference import Survival, examine_difference
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.sample import SampleReport
 from dami_merge.connectivity.texts import read_texts
 from dami_merge.errors import Problem
 from dami_merge.lambdas import even_grid
@@ -222,7 +222,7 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
 
 
 def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Check) -> None:
-    sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, ())
+    sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, 0.96, 0.99, ())
     page = lmc_page(Check(replace(found.weights, verdict="undecided", sample=sample)))
     assert "Only 5.0% of the weights was read (seed 3), so all numbers" in page
     assert "at 95% confidence, the worst cosine is between 0.970000" in page
