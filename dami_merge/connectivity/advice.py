@@ -3,17 +3,20 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from dami_merge.connectivity.rounding_advice import (
+    barrier_by_rounding,
+    rounding_steps,
+    step_by_rounding,
+)
 from dami_merge.connectivity.weights_advice import close_fact, same_model, weights_steps
 from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
-    from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import WeightsReport
 
-_NOISY = 0.5
-"""Rounding noise, as a share of the difference, above which the advice warns about it."""
+_SLIGHT = 0.01
+"""Nats by which a loss may leave the range of both ends before the advice names the place. Source: ours."""
 
 Said = Literal["yes", "no", "unclear", "not asked"]
 
@@ -89,32 +92,37 @@ def _answer(question: tuple[str, str], fact: str, *, holds: bool | None) -> Answ
 def next_steps(check: "Check") -> tuple[str, ...]:
     """Say what to do next, the most important first, in at least one sentence."""
     report, path = check.weights, check.path
-    steps = [*weights_steps(report), *_path(report, path), *_rounding(check.difference)]
+    steps = [*weights_steps(report), *rounding_steps(check.rounding), *_path(check, path)]
     if report.refusals:
         steps.append("resolve what `grid` would refuse, or vouch for it, before you build a grid")
-    if path is None and report.connected and not same_model(report):
+    if path is None and check.passes and not same_model(report):
         steps.append(
             "test the path before you trust it: run `check-lmc … --texts FILE` with your own questions"
         )
     return tuple(steps)
 
 
-def _path(report: "WeightsReport", path: "PathReport | None") -> list[str]:
+def _path(check: "Check", path: "PathReport | None") -> list[str]:
     if path is None:
         return []
+    rounding = check.rounding
     steps = []
     if not path.same_basin:
         steps.append(
-            f"do not serve λ around {label(path.barrier_lam)}: the skills of both models are lost there"
+            barrier_by_rounding(path, rounding)
+            or f"do not serve λ around {label(path.barrier_lam)}: the skills of both models are lost there"
         )
     if not path.smooth:
         sizes = [1 - min(step.cosine) for step in path.steps]
         jump = path.steps[sizes.index(max(sizes))]
         steps.append(
-            f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep more λ"
-            " there, or serve only λ on either side"
+            step_by_rounding(jump.start, jump.stop, rounding)
+            or f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep"
+            " more λ there, or serve only λ on either side"
         )
-    if path.same_basin and path.smooth and report.connected and not same_model(report):
+    if path.same_basin and not path.monotone:
+        steps.append(_turn(path))
+    if check.passes and not same_model(check.weights):
         steps.append(
             "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"
             " tokens"
@@ -122,13 +130,23 @@ def _path(report: "WeightsReport", path: "PathReport | None") -> list[str]:
     return steps
 
 
-def _rounding(difference: "DifferenceReport | None") -> list[str]:
-    if difference is None:
-        return []
-    noisy = [each for each in difference.survival if each.noise > _NOISY]
-    if not noisy:
-        return []
-    return [
-        f"use larger λ, or float32 sources with `--dtype float32`: at λ = {label(noisy[0].lam)}, rounding"
-        f" adds noise worth {noisy[0].noise:.0%} of the difference"
-    ]
+def _turn(path: "PathReport") -> str:
+    """Say where a loss that is low on the whole path turns back, and what that means for choosing λ."""
+    ends = [path.points[0].loss, path.points[-1].loss]
+    lowest = min(path.points, key=lambda point: point.loss)
+    highest = max(path.points, key=lambda point: point.loss)
+    below, above = min(ends) - lowest.loss, highest.loss - max(ends)
+    if max(below, above) < _SLIGHT:
+        return (
+            "do not choose λ by this loss: it turns back, but leaves the range of both models by at most"
+            f" {max(below, above, 0):.3f} nats; let a `sweep` decide"
+        )
+    if below >= above:
+        return (
+            f"sweep λ around {label(lowest.lam)} first: there, these texts have the lowest loss,"
+            f" {below:.3f} nats below both models"
+        )
+    return (
+        f"sweep λ around {label(highest.lam)} before you serve it: there, these texts have the highest loss,"
+        f" {above:.3f} nats above both models"
+    )

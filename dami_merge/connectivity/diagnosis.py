@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from dami_merge.connectivity.limits import matrix_limits
 from dami_merge.connectivity.naming import stack_of
-from dami_merge.connectivity.report import matrix_limits
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.report import GroupReport, TensorReport, WeightsReport

@@ -1,30 +1,13 @@
-"""The result of comparing two models' weights, and the verdict that follows from a cosine.
-
-The limits for a layer are the paper's: a pair above 0.99 in every layer is connected; below 0.95,
-interpolation may fail. A layer's cosine hides one broken matrix among many, so every matrix has limits too.
-They are ours, and lower, because small matrices may move further than their layer, while a matrix that is
-random, negated or permuted has a cosine of about 0 or below. Halfway between two matrices of equal norm and
-cosine c, the norm is √((1+c)/2) of theirs: 97% at the upper limit and 87% at the lower one, but 71% if they
-are unrelated.
-"""
+"""The result of comparing two models' weights, tensor by tensor and in groups."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from dami_merge.checkpoint.differences import PairDifferences
 from dami_merge.connectivity.bounds import SampleReport
+from dami_merge.connectivity.limits import Verdict, decided_by_matrix
 from dami_merge.errors import Problem
 from dami_merge.tensors.similarity import Similarity
-
-CONNECTED = 0.99
-DOUBTFUL = 0.95
-
-CONNECTED_MATRIX = 0.9
-DOUBTFUL_MATRIX = 0.5
-"""Limits for a single matrix. Source: ours; those of the bundled pair are at 0.9986 or above."""
-
-Verdict = Literal["connected", "doubtful", "not connected", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +126,7 @@ class WeightsReport:
     @property
     def hidden(self) -> bool:
         """Whether the worst matrix makes the verdict worse than the worst layer alone."""
-        matrix, layer = self.worst_matrix_cosine, self.worst_cosine
-        return _rank(matrix, matrix_limits(self.threshold)) > _rank(layer, layer_limits(self.threshold))
-
-
-Between = tuple[float, float]
-"""The lowest and the highest value that something may have."""
+        return decided_by_matrix(self.worst_cosine, self.worst_matrix_cosine, self.threshold)
 
 
 def matrices_of(tensors: Iterable[TensorReport], experts: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
@@ -156,31 +134,3 @@ def matrices_of(tensors: Iterable[TensorReport], experts: Sequence[TensorReport]
     held = {expert.name.rpartition("[")[0] for expert in experts}
     single = (tensor for tensor in tensors if tensor.matrix and tensor.name not in held)
     return tuple(each for each in (*single, *experts) if each.similarity.elements)
-
-
-def verdict_of(layer: Between, matrix: Between, threshold: float) -> Verdict:
-    """Return the verdict on the cosine of the worst layer and on that of the worst matrix."""
-    ranks = {
-        max(_rank(layer[end], layer_limits(threshold)), _rank(matrix[end], matrix_limits(threshold)))
-        for end in (0, 1)
-    }
-    return _VERDICTS[ranks.pop()] if len(ranks) == 1 else "undecided"
-
-
-_VERDICTS: tuple[Verdict, ...] = ("connected", "doubtful", "not connected")
-
-
-def layer_limits(threshold: float) -> Between:
-    """Return the cosines from which a layer is doubtful and connected; source: paper."""
-    return min(DOUBTFUL, threshold), threshold
-
-
-def matrix_limits(threshold: float) -> Between:
-    """Return the cosines from which a matrix is doubtful and connected; source: ours."""
-    return min(DOUBTFUL_MATRIX, threshold), min(CONNECTED_MATRIX, threshold)
-
-
-def _rank(cosine: float, limits: Between) -> int:
-    """Return the place of a cosine in `_VERDICTS`."""
-    doubtful, connected = limits
-    return 0 if cosine >= connected else 1 if cosine >= doubtful else 2

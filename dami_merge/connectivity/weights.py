@@ -12,16 +12,14 @@ from dami_merge.checkpoint.differences import pair_differences
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import examine
 from dami_merge.connectivity.bounds import SampleReport, report_sample
+from dami_merge.connectivity.limits import CONNECTED, Verdict, verdict_of
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
 from dami_merge.connectivity.report import (
-    CONNECTED,
     CellReport,
     GroupReport,
     TensorReport,
-    Verdict,
     WeightsReport,
     matrices_of,
-    verdict_of,
 )
 from dami_merge.connectivity.sample import Sample, Stratum, draw, expanded, strata_of
 from dami_merge.connectivity.stream import piece_bytes, stream

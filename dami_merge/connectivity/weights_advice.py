@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dami_merge.connectivity.diagnosis import diagnose
-from dami_merge.connectivity.report import matrix_limits
+from dami_merge.connectivity.limits import matrix_limits
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.diagnosis import Broken, Diagnosis, Stack

@@ -249,7 +249,9 @@ def _big_pair(tmp_path: Path) -> tuple[Path, Path]:
     import torch
 
     tensors = {"w.weight": torch.randn(4096, 2048, generator=torch.Generator().manual_seed(0)).bfloat16()}
-    return write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors))
+    return write_checkpoint(tmp_path / "a", tensors), write_checkpoint(
+        tmp_path / "b", near(tensors, noise=0.1)
+    )
 
 
 def _environment() -> Mapping[str, str]:

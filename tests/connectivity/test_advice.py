@@ -9,7 +9,6 @@ import pytest
 from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.bounds import SampleReport
 from dami_merge.connectivity.check import Check
-from dami_merge.connectivity.difference import DifferenceReport, Survival
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import CellReport, GroupReport, TensorReport, WeightsReport
 from dami_merge.tensors.similarity import Similarity
@@ -83,13 +82,6 @@ def test_far_weights_come_first(tmp_path: Path, noise: float, begins: str) -> No
 
 def test_what_grid_would_refuse_is_a_step_of_its_own(tmp_path: Path) -> None:
     assert any("would refuse" in step for step in next_steps(Check(_report(tmp_path, 0.01, rope_theta=5.0))))
-
-
-@pytest.mark.parametrize(("noise", "told"), [(0.4, False), (0.6, True)])
-def test_rounding_that_drowns_the_difference_is_told(tmp_path: Path, noise: float, told: bool) -> None:
-    difference = DifferenceReport(10, (Survival(Fraction(1, 10), 0.4, noise),), (1,), ())
-    steps = next_steps(Check(_report(tmp_path, 0.01), GOOD, difference))
-    assert any("at λ = 0.10, rounding adds noise worth 60%" in step for step in steps) is told
 
 
 @pytest.fixture
@@ -183,6 +175,27 @@ def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: W
 def test_a_loss_that_turns_back_answers_the_last_question_alone(report: WeightsReport) -> None:
     found = answers(Check(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4)))
     assert [answer.holds for answer in found] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("losses", "step"),
+    [
+        ((2.0, 1.5, 1.6, 1.3, 1.2),
+         "do not choose λ by this loss: it turns back, but leaves the range of both models by at most 0.000"
+         " nats; let a `sweep` decide"),
+        ((2.0, 1.5, 1.0, 1.1, 1.2),
+         "sweep λ around 0.50 first: there, these texts have the lowest loss, 0.200 nats below both models"),
+        ((2.0, 2.08, 1.9, 1.3, 1.2),
+         "sweep λ around 0.25 before you serve it: there, these texts have the highest loss, 0.080 nats above"
+         " both models"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_turns_back_has_a_next_step(
+    report: WeightsReport, losses: tuple[float, ...], step: str
+) -> None:
+    first, last = next_steps(Check(report, _path(losses, (0.01,) * 4)))
+    assert first == step
+    assert last.startswith("build a grid and `sweep` it")
 
 
 def _sampled(report: WeightsReport, read: int) -> WeightsReport:
