@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
+    from dami_merge.connectivity.dial import Dial
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import WeightsReport
@@ -76,6 +77,35 @@ def _path_value(path: "PathReport") -> dict[str, object]:
         "same_basin": path.same_basin,
         "smooth": path.smooth,
         "monotone": path.monotone,
+        "dial": None if path.dial is None else _dial_value(path.dial),
+    }
+
+
+def _dial_value(dial: "Dial") -> dict[str, object]:
+    from dami_merge.lambdas import fraction_text
+
+    rise = dial.steepest
+    return {
+        "kind": dial.kind,
+        "temperature": dial.temperature,
+        "apart": dial.apart,
+        "steepest": {
+            "from": fraction_text(rise.start),
+            "to": fraction_text(rise.stop),
+            "part": rise.part,
+            "prompts": dial.flips_within(rise),
+        },
+        "span": [fraction_text(lam) for lam in dial.span],
+        "points": [
+            {"lambda": fraction_text(lam), "share": share, "turned": turned}
+            for lam, share, turned in zip(dial.lambdas, dial.share, (0, *dial.flips), strict=True)
+        ],
+        "prompts": [asdict(start) for start in dial.starts],
+        "answers": {
+            "lambdas": [fraction_text(lam) for lam in dial.written_lambdas],
+            "share": list(dial.written_share),
+            "prompts": [asdict(each) for each in dial.written],
+        },
     }
 
 

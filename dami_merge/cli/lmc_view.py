@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dami_merge.cli.dial_view import answers_table, dial_table
 from dami_merge.cli.output import console
 from dami_merge.connectivity.advice import MEANING, answers, next_steps
 from dami_merge.files import size_text
@@ -10,6 +11,7 @@ from dami_merge.files import size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -71,8 +73,8 @@ def show_lmc(check: "Check", tables: LmcTables) -> None:
         for each in _difference_tables(report.differences):
             out.print(each)
         out.print()
-    if path is not None:
-        out.print(_point_table(path))
+    for part in () if path is None else _path_tables(path):
+        out.print(part)
         out.print()
     out.print(_answer_table(check))
     for step in next_steps(check):
@@ -220,6 +222,14 @@ def _point_table(path: "PathReport") -> "Table":
             label(point.lam), f"{point.loss:.4f}", f"{min(step.cosine):.6f}", f"{min(step.cka):.6f}"
         )
     return table
+
+
+def _path_tables(path: "PathReport") -> "Iterator[Table | Group]":
+    yield _point_table(path)
+    if path.dial is not None:
+        yield dial_table(path.dial)
+        if path.dial.written:
+            yield answers_table(path.dial)
 
 
 def _answer_table(check: "Check") -> "Table":
