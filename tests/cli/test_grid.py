@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -245,11 +245,16 @@ def test_help_and_a_dry_run_import_no_torch(pair_folders: tuple[Path, Path], tmp
         assert done.stderr.splitlines()[-1] == "False"
 
 
-def _big_pair(tmp_path: Path) -> tuple[Path, Path]:
+def _big_pair(tmp_path: Path, shards: Sequence[Sequence[str]] = ()) -> tuple[Path, Path]:
     import torch
 
-    tensors = {"w.weight": torch.randn(4096, 2048, generator=torch.Generator().manual_seed(0)).bfloat16()}
-    return write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors))
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "w.weight": torch.randn(4096, 2048, generator=generator).bfloat16(),
+        "a.weight": torch.randn(8, generator=generator).bfloat16(),
+    }
+    instruct = write_checkpoint(tmp_path / "a", tensors, shards=shards)
+    return instruct, write_checkpoint(tmp_path / "b", near(tensors))
 
 
 def _environment() -> Mapping[str, str]:
@@ -275,11 +280,17 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     assert "MB/s" in shown or "GB/s" in shown
 
 
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    sides = _big_pair(tmp_path)
-    command = [sys.executable, "-m", "dami_merge", "grid", *map(str, sides), "-o", str(tmp_path / "grid")]
+@pytest.mark.parametrize("shards", [(), (["a.weight"], ["w.weight"])])
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
+    tmp_path: Path, shards: Sequence[Sequence[str]]
+) -> None:
+    """In the only shard, of which nothing is kept, and in the second of two."""
+    sides = _big_pair(tmp_path, shards)
+    output = tmp_path / "grid"
+    command = [sys.executable, "-m", "dami_merge", "grid", *map(str, sides), "-o", str(output)]
     process = subprocess.Popen([*command, "--block-size", "64"], stderr=subprocess.PIPE, text=True)
-    shard = tmp_path / "grid" / "lambda-0.00.partial" / "model.safetensors"
+    name = "model-00002-of-00002.safetensors" if shards else "model.safetensors"
+    shard = output / "lambda-0.00.partial" / name
     deadline = time.monotonic() + 60
     while not (shard.exists() and shard.stat().st_size > 1 << 16):
         assert process.poll() is None, "it ended before it could be interrupted"
@@ -288,8 +299,10 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again to resume" in stderr
+    kept = f"finished shards are kept in {output}; run the same command again to resume"
+    assert (kept if shards else "no shard was finished: nothing is left") in stderr
     assert "Traceback" not in stderr
-    assert not (tmp_path / "grid" / "grid.json").exists()
+    assert not (output / "grid.json").exists()
+    assert output.exists() == bool(shards)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert run("verify", tmp_path / "grid").exit_code == 0
+    assert run("verify", output).exit_code == 0
