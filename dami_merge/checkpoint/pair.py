@@ -11,6 +11,7 @@ from dami_merge.checkpoint.config import differences
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.checkpoint.quantization import quantization_problem
+from dami_merge.checkpoint.roles import swapped_note
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
 from dami_merge.dtypes import FLOATS, INTEGERS
 from dami_merge.errors import InputRefused, Problem
@@ -79,6 +80,9 @@ def examine(
     template = template_note(instruct, thinking)
     if template:
         notes.append(template)
+    swapped = swapped_note(instruct, thinking)
+    if swapped:
+        notes.append(swapped)
     if _same_source(instruct, thinking):
         notes.append("warning: both sides are the same checkpoint, so every λ gives that checkpoint")
     return problems, notes

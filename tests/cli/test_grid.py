@@ -170,6 +170,20 @@ def test_a_recipe_with_models_on_the_command_line_takes_these(
     assert len(json.loads(run(*arguments).stdout)["checkpoints"]) == 2
 
 
+def test_swapped_sides_are_warned_of_in_the_plan_before_the_build_and_after_it(
+    pair_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    swapped = ("grid", pair_folders[1], pair_folders[0], "-o", tmp_path / "grid", "--lambdas", "1/2")
+    warning = "warning: the sides look swapped: toy-thinking is given as Instruct (λ = 0)"
+    assert warning in run(*swapped, "--dry-run").stdout
+    result = run(*swapped)
+    assert result.exit_code == 0
+    assert warning in result.stderr
+    assert warning in result.stdout.splitlines()[-1]
+    in_order = run("grid", *pair_folders, "-o", tmp_path / "other", "--lambdas", "1/2")
+    assert "swapped" not in in_order.output
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
