@@ -181,7 +181,7 @@ def test_swapped_sides_are_warned_of_in_the_plan_before_the_build_and_after_it(
     assert warning in result.stderr
     assert warning in result.stdout.splitlines()[-1]
     in_order = run("grid", *pair_folders, "-o", tmp_path / "other", "--lambdas", "1/2")
-    assert "swapped" not in in_order.output
+    assert "look swapped" not in in_order.output
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
