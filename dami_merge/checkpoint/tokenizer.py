@@ -37,6 +37,15 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
     return problems
 
 
+def token_count(checkpoint: Checkpoint) -> int | None:
+    """Return the number of embedding rows that tokens use: the highest token id and one; None if unknown."""
+    if not (checkpoint.root / "tokenizer.json").is_file():
+        return None
+    tokenizer = _fast(checkpoint)
+    ids = [*_vocabulary(tokenizer).values(), *_added(tokenizer)]
+    return max((number + 1 for number in ids if isinstance(number, int)), default=None)
+
+
 def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
     """Return a note if the chat templates differ: they usually do, and the donor's is used."""
     if chat_template(instruct) == chat_template(thinking):
