@@ -151,9 +151,7 @@ def _recipe(models: tuple[str, ...], file: Path | None, lambdas: str | None, ste
     if lambdas is not None and steps is not None:
         raise UsageError("--lambdas and --steps cannot be used together")
     if file is not None:
-        wanted = read_recipe(file)
-        if models:
-            wanted = _with(wanted, {"instruct": models[0], "thinking": models[1]})
+        wanted = read_recipe(file, models=(models[0], models[1]) if models else None)
     elif models:
         wanted = Recipe(instruct=models[0], thinking=models[1])
     else:

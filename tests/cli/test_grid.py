@@ -165,9 +165,14 @@ def test_flags_override_the_recipe_and_its_folders_are_its_own(
 def test_a_recipe_with_models_on_the_command_line_takes_these(
     pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "r.yaml").write_text("instruct: none/here\nthinking: none/there\nsteps: 1\n")
-    arguments = ("grid", *pair_folders, "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "grid", "--json")
-    assert len(json.loads(run(*arguments).stdout)["checkpoints"]) == 2
+    for number, named in enumerate(("instruct: none/here\nthinking: none/there\n", "", "instruct: x\n")):
+        (tmp_path / "r.yaml").write_text(f"{named}steps: 1\n")
+        output = tmp_path / f"grid-{number}"
+        arguments = ("grid", *pair_folders, "--recipe", tmp_path / "r.yaml", "-o", output, "--json")
+        assert len(json.loads(run(*arguments).stdout)["checkpoints"]) == 2
+    result = run("grid", "--recipe", tmp_path / "r.yaml")
+    assert result.exit_code == 2
+    assert "does not name the model thinking\nhint: add `thinking: org/name` to it" in result.stderr
 
 
 def test_swapped_sides_are_warned_of_in_the_plan_before_the_build_and_after_it(
