@@ -12,7 +12,7 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.padding import vocabulary_padding
 from dami_merge.checkpoint.quantization import quantization_problem
 from dami_merge.checkpoint.roles import swapped_note
-from dami_merge.checkpoint.tensor_sets import UNTIE, dtype_problems, name_problems, shape_problems
+from dami_merge.checkpoint.tensor_sets import UNTIE, dtype_problems, one_sided_problems, shape_problems
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
 from dami_merge.errors import InputRefused, Problem
 
@@ -79,7 +79,7 @@ def examine(
     config = _config_problems(instruct, thinking, notes)
     problems += [problem for problem in config if not (padding and problem.field == padding.field)]
     problems += [Problem("shape", str(padding), padding.way_out)] if padding else []
-    problems += name_problems(instruct, thinking)
+    problems += one_sided_problems(instruct, thinking)
     problems += shape_problems(instruct, thinking, apart=padded)
     problems += dtype_problems(instruct, thinking, mixed=mixed_dtypes)
     problems += tokenizer_problems(instruct, thinking)

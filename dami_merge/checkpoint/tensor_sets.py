@@ -23,7 +23,7 @@ UNTIE = (
 )
 
 
-def name_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
+def one_sided_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Problem]:
     """Find tensors that only one side has; those that differ in numbers only, as layers do, are one."""
     return [
         *_one_sided(instruct, thinking, side="instruct", other="thinking"),
