@@ -26,9 +26,9 @@ _LETTER = rf"(?:\\(?:text|textbf|mathrm|mathbf)\{{\s*)?(?:[(（]\s*[A-Za-z]\s*[)
 _JOIN = (
     r"[*_\s$)]*"
     + _any(",", "/", "、", "，", "&", r"\b(?:or|and|nor|oder|ou|o|y)\b", "或者?", "和", "또는")
-    + r"(?:\s*(?:or|and|maybe|perhaps|possibly|also|either)\b)*\s*(?:option|choice)?"
+    + r"(?:\s*(?:or|and|maybe|perhaps|possibly|also|either)\b){0,3}(?:\s*(?:option|choice)\b)?"
 )
-_GROUP = rf"(?P<group>{_MARKS}{_LETTER}(?:{_JOIN}{_MARKS}{_LETTER})*)"
+_GROUP = rf"(?P<group>{_MARKS}{_LETTER}(?:{_JOIN}{_MARKS}{_LETTER}){{0,9}})"
 _OPTION = r"(?:\s+(?:the\s+)?(?:option|choice))?"
 
 _NOT = r"\b(?:not|never|nor|neither|eliminate|exclude|reject|rule out|discard)"
@@ -46,16 +46,16 @@ _ADVERB = (
     r"\s*(?:therefore|thus|clearly|indeed|definitely|hence|simply|probably|(?:most )?likely|either|only)\b,?"
 )
 _NAMED = re.compile(
-    rf"(?P<no>(?:{_NOT}|n['’]t|不|别|非)\s*(?:the\s+)?)?{_CALLED}[*_]{{0,3}}(?:{_VERB})*(?:{_ADVERB})*"
-    r"(?:\s*(?:the|option|choice|letter|answer|选项)\b)*\s*[:：=]?"
+    rf"(?P<no>(?:{_NOT}|n['’]t|不|别|非)\s*(?:the\s+)?)?{_CALLED}[*_]{{0,3}}(?:{_VERB}){{0,4}}(?:{_ADVERB}){{0,3}}"
+    r"(?:\s*(?:the|option|choice|letter|answer|选项)\b){0,3}\s*[:：=]?"
     rf"(?P<not>\s*(?:not|n['’]t|不是)(?![A-Za-z]))?{_GROUP}"
 )
 _RIGHT = (
-    r"(?:is|are|must be|has to be|being)\s+(?:(?:clearly|therefore|indeed|definitely|both|obviously)\s+)*"
+    r"(?:is|are|must be|has to be|being)\s+(?:(?:clearly|therefore|indeed|definitely|both|obviously)\s+){0,3}"
     r"(?:the\s+)?(?:only|right|correct|true|best|answer|valid)\b"
 )
 _WRONG = _any(
-    r"(?:is|are|was|were)\s+(?:(?:clearly|therefore|also|both|obviously|definitely)\s+)*"
+    r"(?:is|are|was|were)\s+(?:(?:clearly|therefore|also|both|obviously|definitely)\s+){0,3}"
     r"(?:wrong|incorrect|false|not|too|out|excluded|eliminated|ruled|impossible|absurd|invalid)\b",
     r"(?:is|are|does|do|did|can|could|would|has)n['’]t|(?:does|do|did|can|could|would)\s*not|cannot|fails?\b",
     "错|不对|不正确|是错|不成立",
@@ -73,9 +73,9 @@ _DOUBTED = re.compile(
     + _GROUP
 )
 _DENIED = re.compile(rf"(?i:{_NOT}\b){_OPTION}{_GROUP}")
-_IN_BRACKETS = re.compile(rf"(?<![\w\\])[(（][A-Z][)）](?:{_JOIN}{_MARKS}[(（][A-Z][)）])*")
+_IN_BRACKETS = re.compile(rf"(?<![\w\\])[(（][A-Z][)）](?:{_JOIN}{_MARKS}[(（][A-Z][)）]){{0,9}}")
 _ALONE = re.compile(
-    r"(?:^|(?<=[\s*_\"'`]))[A-HJ-Z](?:[*_\"'`]*\s*(?:,|/|\bor\b|\band\b)\s*[*_\"'`]*[A-HJ-Z](?![\w'’]))*"
+    r"(?:^|(?<=[\s*_\"'`]))[A-HJ-Z](?:[*_\"'`]*\s*(?:,|/|\bor\b|\band\b)\s*[*_\"'`]*[A-HJ-Z](?![\w'’])){0,9}"
     r"(?=[*_\"'`]*(?:[.):,;!。]|\s*$))",
     re.MULTILINE,
 )

@@ -13,7 +13,9 @@ _ANSWER = (
     r"|答案|答え|정답|####|(?<![\w回解])答)"
 )
 _IS = r"(?i:\b(?:to (?:the|this) (?:question|problem)|is|(?:would|will|must|should) be|ist|est|es|è|é)\b)"
-_SAID = re.compile(rf"{_ANSWER}[*_]*(?:\s*(?:{_IS}|应该|应|是|为|為|は|은|는|[:=：＝]|[—-](?=\s)))*[ \t*_]*")
+_SAID = re.compile(
+    rf"{_ANSWER}[*_]*(?:\s*(?:{_IS}|应该|应|是|为|為|は|은|는|[:=：＝]|[—-](?=\s))){{0,6}}[ \t*_]*"
+)
 _END = re.compile(
     r"\.(?=[\s*_\"']|\Z)|[。!?！？\n]|,\s+not\b|，|；|;\s"
     r"|[,;，；]?\s(?:because|since|as|which|where|so)\b"
@@ -29,7 +31,7 @@ _DIGITS = "\\d+(?:[, \u00a0\u202f]\\d{3})*(?:\\.\\d+)?|\\.\\d+"
 _VULGAR = "[¼-¾⅐-⅞]"
 _LATEX_NUMBER = r"\d*\s?\\[dt]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}|\d*\\sqrt\{[^{}]*\}|\d*√\d+"
 _NUMBER = rf"(?:{_LATEX_NUMBER}|{_VULGAR}|(?:{_DIGITS})(?:\s\d+/\d+|{_VULGAR})?)"
-_OPERATION = r"(?:\s?(?:/|\^|×|\*|\\times|\\cdot|\+|(?<=\s)-)\s?\(?[\d.]+\)?)*"
+_OPERATION = r"(?:\s?(?:/|\^|×|\*|\\times|\\cdot|\+|(?<=\s)-)\s?\(?[\d.]+\)?){0,20}"
 _FORMULA = re.compile(
     r"\$\$(?P<display>[^$]+)\$\$"
     r"|(?<!\\)\$(?P<inline>[^$\n]*[^$\s\d\\][^$\n]*|-?\d[\d,.]*)\$"

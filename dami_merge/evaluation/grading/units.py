@@ -113,7 +113,7 @@ def quantity(text: str) -> Quantity:
 def _counted(text: str, start: int, words: str, *, symbols: bool, nouns: bool) -> Quantity:
     value = text[:start]
     first, _, others = words.partition(" ")
-    factor = _FACTORS.get(first.lower()) or _FACTORS.get(words[0])
+    factor = _FACTORS.get(first.lower()) or _FACTORS.get(words[:1])
     if factor is not None and numeral(value) is not None:
         rest = others if first.lower() in _FACTORS else words[1:]
         unit = _unit(rest.removeprefix("of "), symbols=True, nouns=True) if rest else ""

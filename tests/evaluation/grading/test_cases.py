@@ -1,8 +1,10 @@
 r"""The table of grading cases, one test each, and answers that are written to break a grader."""
 
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -107,3 +109,43 @@ def test_only_what_follows_the_thinking_is_graded(
     assert split.state == state
     found = split.answer is not None and graded(grader, Case("", "42", split.answer, correct), "texts")
     assert found is correct
+
+
+LOOPS = [
+    "A, ",
+    "A or ",
+    "answer ",
+    "answer is ",
+    "the the option ",
+    "$1 ",
+    r"\boxed{",
+    r"\frac{",
+    "1 + ",
+    "B ",
+    "A . ",
+]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_text_that_repeats_itself_is_graded_at_once(grader: Grader, loop: str) -> None:
+    for kind in KINDS.values():
+        for text in (loop * 20_000, loop * 5_000 + "\n", rf"\boxed{{{loop * 5_000}}}"):
+            begun_s = time.monotonic()
+            assert not grader.grade(Question("q", (Message("user", "?"),), "D", kind=kind), text).correct
+            assert time.monotonic() - begun_s < 3
+
+
+TOKENS = [
+    *[r"42", r"\frac", r"{", r"}", r"$", r"\text{", r"(", r")", r"[", r"]", r",", r"or", r"and", r"=", r"<", r"\le", r"^", r"_", r"%", r"\pm", r"\cup", r"x", r"cm", r"\$", r"/", r"!", r"'", r"1", r"\sqrt", r"\boxed{", r"not", r"A"],
+    *[r"是", r"\\", r"&", r"?", r".", r"B"], "answer is", "\n", " ",
+]  # fmt: skip
+
+
+def test_random_answers_are_wrong_and_break_nothing(grader: Grader) -> None:
+    chance = random.Random(11)
+    for _ in range(150):
+        text = "".join(chance.choice(TOKENS) for _ in range(chance.randint(1, 14)))
+        for kind, gold in (("math", "7777"), ("math", r"\frac{x}{3}"), ("choice", "D"), ("exact", "D")):
+            for written in (text, rf"\boxed{{{text}}}"):
+                question = Question("q", (Message("user", "?"),), gold, kind=cast("AnswerKind", kind))
+                assert not grader.grade(question, written).correct, written
