@@ -75,7 +75,7 @@ def import_error(error: ImportError) -> DamiMergeError:
     """Build the error for a package of somebody else that is broken or does not fit this machine."""
     return DamiMergeError(
         f"a package cannot be imported: {_one_line(str(error))}",
-        hint="install the package again, in a new virtual environment if need be; see `ulimit -v` for a limit",
+        hint="install the package again, in a new virtual environment; check `ulimit -v`",
     )
 
 

@@ -137,7 +137,7 @@ def _raising(error: BaseException) -> click.Group:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), 3, "there is not enough memory"),
         (RuntimeError("can't start new thread"), 3, "the system starts no more threads\nhint: raise the"),
         (RuntimeError("Symlink loop from 'a'"), 3, "the system refuses an operation: Too many levels"),
-        (ImportError("libx.so: no", name="torch"), 3, "a package cannot be imported: libx.so: no\nhint: install"),
+        (ImportError("libx.so: no", name="torch"), 3, "a package cannot be imported: libx.so: no\nhint: "),
         (RecursionError("maximum recursion depth"), 3, "an input is nested too deeply\nhint: look for"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
