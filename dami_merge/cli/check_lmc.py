@@ -180,9 +180,15 @@ class LmcFiles:
     "--heat", is_flag=True, help="Print a heat map: the cosine of every kind of module in every layer."
 )
 @click.option("--tensors", is_flag=True, help="Print every tensor, not only layers and kinds of modules.")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write a CSV file with one line per tensor.")
 @click.option(
-    "--html", type=click.Path(path_type=Path), help="Write all results as one self-contained HTML page."
+    "--csv",
+    type=click.Path(readable=False, path_type=Path),
+    help="Write a CSV file with one line per tensor.",
+)
+@click.option(
+    "--html",
+    type=click.Path(readable=False, path_type=Path),
+    help="Write all results as one self-contained HTML page.",
 )
 @json_option
 @gathered(PathOptions, "path")

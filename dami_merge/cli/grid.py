@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @click.argument("models", nargs=-1, metavar="[INSTRUCT THINKING]")
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="YAML file with models, λ and options; flags override it.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("grid"),
     show_default=True,
     help="Folder to build the grid in.",

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dami_merge.harmless import csv_cell
+
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.dial import Dial
@@ -110,7 +112,10 @@ def _dial_value(dial: "Dial") -> dict[str, object]:
 
 
 def write_csv(report: "WeightsReport", path: Path) -> None:
-    """Write a header and one line per tensor; the file is written completely or not at all."""
+    """Write a header and one line per tensor; the file is written completely or not at all.
+
+    Names are written as `csv_cell` makes them harmless; `--json` holds them exactly.
+    """
     from dami_merge.files import write_durable
 
     text = io.StringIO(newline="")
@@ -119,5 +124,6 @@ def write_csv(report: "WeightsReport", path: Path) -> None:
     lines.writerow(["tensor", "layer", "module", "matrix", *facts])
     for tensor in report.tensors:
         values = asdict(tensor.similarity).values()
-        lines.writerow([tensor.name, tensor.layer, tensor.module, int(tensor.matrix), *values])
+        names = map(csv_cell, (tensor.name, tensor.layer, tensor.module))
+        lines.writerow([*names, int(tensor.matrix), *values])
     write_durable(path, text.getvalue().encode())

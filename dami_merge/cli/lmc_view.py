@@ -7,6 +7,7 @@ from dami_merge.cli.dial_view import answers_table, dial_table
 from dami_merge.cli.output import console
 from dami_merge.connectivity.advice import MEANING, answers, next_steps
 from dami_merge.files import size_text
+from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +242,7 @@ def _answer_table(check: "Check") -> "Table":
     for _ in range(3):
         table.add_column(overflow="fold")
     for answer in answers(check):
-        fact = Text(answer.fact, "dim" if answer.said == "not asked" else "")
+        fact = Text(visible(answer.fact), "dim" if answer.said == "not asked" else "")
         table.add_row(answer.question, Text(answer.said, _COLOURS[answer.said]), fact)
     return table
 
@@ -258,11 +259,11 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
                 table.add_column(heading, overflow="fold")
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
-                table.add_row(*(Text(value) for value in values))
+                table.add_row(*(Text(visible(value)) for value in values))
             yield table
     for sentence in differences.tokenizer:
-        yield Text(f"tokenizer: {sentence}")
+        yield Text(visible(f"tokenizer: {sentence}"))
     for line in differences.template:
-        yield Text(line, style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+        yield Text(visible(line), style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
     if not (differences.config or differences.generation or differences.tokenizer or differences.template):
         yield Text("config, sampling defaults, tokenizer and chat template are the same in both models")

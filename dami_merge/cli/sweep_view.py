@@ -33,7 +33,8 @@ def sweep_meter() -> Iterator[Show]:
         yield _say_when_done
         return
     from rich import progress as rich
-    from rich.console import Console
+
+    from dami_merge.cli.drawing import Screen
 
     columns = (
         rich.TextColumn("{task.description}", markup=False),
@@ -42,7 +43,7 @@ def sweep_meter() -> Iterator[Show]:
         rich.TimeRemainingColumn(),
     )
     states: dict[Fraction, SweepProgress] = {}
-    bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = rich.Progress(*columns, console=Screen(err=True), transient=True)
     task = bar.add_task("", total=None)
 
     def show(state: "SweepProgress") -> None:

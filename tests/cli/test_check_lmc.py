@@ -215,11 +215,11 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     pair_folders: tuple[Path, Path], tmp_path: Path, option: str
 ) -> None:
     result = run("check-lmc", *pair_folders, option, tmp_path / "no" / "file")
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert f"the folder {tmp_path / 'no'} does not exist" in result.stderr
     assert "connected" not in result.stdout
     result = run("check-lmc", *pair_folders, option, tmp_path)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "it is a folder" in result.stderr
 
 

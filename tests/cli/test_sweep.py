@@ -119,7 +119,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
     [
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
-        (("--output", "no/such/folder/r.jsonl"), 2, "does not exist"),
+        (("--output", "no/such/folder/r.jsonl"), 3, "does not exist"),
         (("--grader", "nothing"), 2, "does not name a grader"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
@@ -160,11 +160,11 @@ def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("output", "words"), [("no/p.html", "does not exist"), (".", "it is a folder")])
-def test_a_page_that_cannot_be_written_is_a_usage_error(
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     rollouts: Path, tmp_path: Path, output: str, words: str
 ) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert words in result.stderr
 
 
@@ -194,7 +194,7 @@ def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     page = tmp_path / "p.html"
     result = run("report", "--rollouts", rollouts, "-o", page, "--figures", tmp_path / "file" / below)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert f"cannot create the folder {tmp_path / 'file' / below}: " in result.stderr
     assert not page.exists()
 
