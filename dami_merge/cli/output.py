@@ -1,9 +1,11 @@
 """What commands print: JSON, tables, errors, progress. Results go to stdout, everything else to stderr."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 1000
 """Columns if stdout is not a terminal: nothing is truncated or wrapped in a log."""
+
+_PADDING = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 def show_json(value: object) -> None:
@@ -99,8 +103,20 @@ def console() -> "Console":
     """Return a console on stdout that prints strings verbatim (names hold `[` and `:`); `Text` has style."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(file=_Unpadded(), width=PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+class _Unpadded(StringIO):
+    """Passes text on to stdout without the blanks with which tables fill their last column."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(_PADDING.sub("", text))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 @contextmanager
