@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import WeightsReport
+    from dami_merge.connectivity.rounding import RoundingReport
 
 
 def lmc_value(check: "Check") -> dict[str, object]:
@@ -29,18 +30,27 @@ def lmc_value(check: "Check") -> dict[str, object]:
         **asdict(check.weights),
         "path": None if path is None else _path_value(path),
         "difference": None if difference is None else _difference_value(difference),
+        "rounding": None if check.rounding is None else _rounding_value(check.rounding),
+    }
+
+
+def _rounding_value(rounding: "RoundingReport") -> dict[str, object]:
+    from dami_merge.lambdas import fraction_text
+
+    return {
+        "dtype": rounding.dtype,
+        "sampled_elements": rounding.sampled_elements,
+        "identical": rounding.identical,
+        "eaten": rounding.eaten,
+        "survival": [
+            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
+            for each in rounding.survival
+        ],
     }
 
 
 def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
-    from dami_merge.lambdas import fraction_text
-
     return {
-        "sampled_elements": difference.sampled_elements,
-        "survival": [
-            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
-            for each in difference.survival
-        ],
         "spectra": [
             {
                 "tensor": each.tensor,

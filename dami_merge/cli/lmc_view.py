@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 
 from dami_merge.cli.dial_view import answers_table, dial_table
 from dami_merge.cli.output import console
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.limits import matrix_limits
+from dami_merge.connectivity.rounding_advice import meaning_of, rounding_fact
+from dami_merge.connectivity.weights_advice import identical_fact
+from dami_merge.errors import SHOWN_PROBLEMS
 from dami_merge.files import size_text
 from dami_merge.harmless import visible
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import GroupReport, WeightsReport
+    from dami_merge.connectivity.rounding import RoundingReport
     from dami_merge.tensors.similarity import Similarity
 
 
@@ -48,7 +53,7 @@ _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 def show_lmc(check: "Check", tables: LmcTables) -> None:
     """Print the result as tables on stdout."""
-    report, path, difference = check.weights, check.path, check.difference
+    report, path, difference, rounding = check.weights, check.path, check.difference, check.rounding
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
     out.print()
@@ -61,14 +66,14 @@ def show_lmc(check: "Check", tables: LmcTables) -> None:
         out.print(_tensor_table(report))
     out.print()
     out.print(_strip(report))
-    for line in _verdict_lines(report):
+    for line in _verdict_lines(check):
         out.print(line)
     out.print()
     if difference is not None:
         out.print(_spectrum_table(difference))
         out.print()
-        for line in _survival_lines(difference):
-            out.print(line)
+    if rounding is not None and rounding.survival and (rounding.drowned or difference is not None):
+        out.print(_survival_table(rounding))
         out.print()
     if tables.diff:
         for each in _difference_tables(report.differences):
@@ -82,23 +87,38 @@ def show_lmc(check: "Check", tables: LmcTables) -> None:
         out.print(f"next: {step}")
     for note in report.notes:
         out.print(f"note: {note}")
-    for problem in report.refusals:
-        out.print(f"`dami-merge grid` would refuse: {problem.message}", style="yellow")
+    for line in _refusal_lines(report):
+        out.print(line, style="yellow")
 
 
-def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
+def _refusal_lines(report: "WeightsReport") -> list[str]:
+    """Say what `grid` would refuse and how it would go on; the others of many are counted."""
+    shown = [
+        f"`dami-merge grid` would refuse: {each.message}{f' ({each.hint})' if each.hint else ''}"
+        for each in report.refusals[:SHOWN_PROBLEMS]
+    ]
+    more = len(report.refusals) - len(shown)
+    return [*shown, f"… and {more} more (--json lists all {len(report.refusals)})"] if more else shown
+
+
+def _verdict_lines(check: "Check") -> "list[str | Text]":
     from rich.text import Text
 
+    report, rounding = check.weights, check.rounding
+    eaten = rounding is not None and rounding.eaten
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
+    color = "yellow" if eaten and report.connected else color
     lines: list[str | Text] = [
-        Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
+        Text.assemble((report.verdict, f"{color} bold"), f": {meaning_of(check)}"),
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f}"
         f" (threshold {report.threshold:.10g})",
+        f"worst matrix {report.worst_matrix}: cosine {report.worst_matrix_cosine:.6f}"
+        f" (threshold {matrix_limits(report.threshold)[1]:.10g})",
     ]
     if report.identical_tensors:
-        lines.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models"
-        )
+        lines.append(identical_fact(report))
+    if rounding is not None and rounding.drowned:
+        lines.append(rounding_fact(rounding))
     return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 
@@ -201,16 +221,14 @@ def _spectrum_table(difference: "DifferenceReport") -> "Table":
     return table
 
 
-def _survival_lines(difference: "DifferenceReport") -> list[str]:
+def _survival_table(rounding: "RoundingReport") -> "Table":
+    """Tabulate what rounding leaves of the difference at every λ."""
     from dami_merge.lambdas import label
 
-    if not difference.survival:
-        return ["no sampled element differs"]
-    return [
-        f"at λ = {label(each.lam)}, rounding to the stored dtype keeps {each.kept:.1%} of the difference"
-        f" and adds noise worth {each.noise:.1%} of it"
-        for each in difference.survival
-    ]
+    table = _table("λ", f"kept by {rounding.dtype}", "noise, as a share")
+    for each in rounding.survival:
+        table.add_row(label(each.lam), f"{each.kept:.1%}", f"{each.noise:.1%}")
+    return table
 
 
 def _point_table(path: "PathReport") -> "Table":

@@ -272,7 +272,7 @@ def _big_pair(tmp_path: Path, shards: Sequence[Sequence[str]] = ()) -> tuple[Pat
         "a.weight": torch.randn(8, generator=generator).bfloat16(),
     }
     instruct = write_checkpoint(tmp_path / "a", tensors, shards=shards)
-    return instruct, write_checkpoint(tmp_path / "b", near(tensors))
+    return instruct, write_checkpoint(tmp_path / "b", near(tensors, noise=0.1))
 
 
 def _environment() -> Mapping[str, str]:

@@ -116,7 +116,7 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
 def test_a_spectrum_is_drawn_as_parts_that_add_up(report: WeightsReport) -> None:
     spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), 8, (0.25, 0.5, 1.0))
     (values,) = _values(
-        lmc_figures(Check(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,)))), "spectrum"
+        lmc_figures(Check(report, None, DifferenceReport((1, 4, 16), (spectrum,)))), "spectrum"
     )
     assert [(value["tensor"], value["directions"], value["share"], value["sum"]) for value in values] == [
         ("layers.0.up", "first 1", 0.25, 0.25),
