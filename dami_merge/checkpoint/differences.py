@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from dami_merge.checkpoint import config
 from dami_merge.checkpoint.consequences import consequence
-from dami_merge.checkpoint.folder import Checkpoint, read_json
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.checkpoint.tokenizer import chat_template, tokenizer_problems
 from dami_merge.errors import InputRefused, Problem
 
@@ -107,7 +108,7 @@ def _generation(instruct: Checkpoint, thinking: Checkpoint) -> tuple[ConfigDiffe
 
 def _generation_config(side: Checkpoint) -> Mapping[str, object]:
     path = side.root / GENERATION_FILE
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path, spec=side.spec) if path.is_file() else {}
     if not isinstance(content, dict):
         raise InputRefused([Problem("generation", f"{side.spec}: {GENERATION_FILE} is not a JSON object")])
     return content

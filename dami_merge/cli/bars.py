@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dami_merge.connectivity.limits import layer_limits, matrix_limits
 from dami_merge.connectivity.naming import stack_of
+from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -46,7 +47,7 @@ def layer_bars(report: "WeightsReport", width: int) -> "Iterator[Text]":
     )
     for stack, names in stacks.items():
         closest, farthest = (choose(names, key=lambda name: shown[name]) for choose in (max, min))
-        yield Text(f"layers of {stack}" if stack else "layers")
+        yield Text(_heading(stack))
         for start, row in _rows(names, width - 8):
             yield Text.assemble(f"{start:>6}  ", *(scale.bar(shown[name]) for name in row))
         yield Text(
@@ -75,9 +76,9 @@ def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
     scale = _Scale(cosines, matrix_limits(report.threshold))
     for stack, names in stacks.items():
         kinds = list(dict.fromkeys(kind for layer, kind in worst if layer in names))
-        indent = max(map(len, kinds))
+        indent = max(len(visible(kind)) for kind in kinds)
         lowest = {kind: _lowest(worst, names, kind) for kind in kinds}
-        yield Text(f"layers of {stack}" if stack else "layers", "bold")
+        yield Text(_heading(stack), "bold")
         for start, row in _rows(names, width - indent - 2 - len(_TAIL)):
             yield Text(" " * (indent + 2) + _ruler(start, len(row)), "dim")
             for kind in kinds:
@@ -85,10 +86,14 @@ def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
                 bars = [scale.bar(each.similarity.cosine) if each else (" ", "") for each in found]
                 least = lowest[kind]
                 tail = f"  lowest {least.similarity.cosine:.6f} in {_number(least.layer)}"
-                yield Text.assemble(f"{kind:<{indent}}  ", *bars, (tail, "dim"))
+                yield Text.assemble(f"{visible(kind):<{indent}}  ", *bars, (tail, "dim"))
         yield Text()
     yield Text("each bar is the worst matrix of a kind in a layer; the taller, the farther apart", "dim")
     yield Text(scale.legend, "dim")
+
+
+def _heading(stack: str) -> str:
+    return f"layers of {visible(stack)}" if stack else "layers"
 
 
 class _Scale:
@@ -153,7 +158,7 @@ def _stacks(layers: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _number(layer: str) -> str:
-    return layer.rpartition(".")[2]
+    return visible(layer.rpartition(".")[2])
 
 
 def _rows(names: Sequence[str], most: int) -> "Iterator[tuple[int, Sequence[str]]]":

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @click.argument("models", nargs=-1, metavar="[INSTRUCT THINKING]")
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="YAML file with models, λ and options; flags override it.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("grid"),
     show_default=True,
     help="Folder to build the grid in.",
@@ -151,9 +151,7 @@ def _recipe(models: tuple[str, ...], file: Path | None, lambdas: str | None, ste
     if lambdas is not None and steps is not None:
         raise UsageError("--lambdas and --steps cannot be used together")
     if file is not None:
-        wanted = read_recipe(file)
-        if models:
-            wanted = _with(wanted, {"instruct": models[0], "thinking": models[1]})
+        wanted = read_recipe(file, models=(models[0], models[1]) if models else None)
     elif models:
         wanted = Recipe(instruct=models[0], thinking=models[1])
     else:
@@ -175,6 +173,7 @@ def _with(recipe: "Recipe", overrides: dict[str, Any]) -> "Recipe":
 def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None:
     for note in (*plan.pair.notes, *_rounding_notes(plan)):
         click.echo(f"note: {note}", err=True)
+    from dami_merge.grid.admission import has_work
     from dami_merge.grid.build import BuildProgress, build_grid
 
     try:
@@ -186,10 +185,8 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
 
             built = build_grid(plan, device=device, fresh=fresh, on_progress=on_progress)
     except KeyboardInterrupt:
-        click.echo(
-            f"finished shards are kept in {plan.output}; run the same command again to resume",
-            err=True,
-        )
+        kept = f"finished shards are kept in {plan.output}; run the same command again to resume"
+        click.echo(kept if has_work(plan.output) else "no shard was finished: nothing is left", err=True)
         raise
     if as_json:
         show_json(built_value(built))

@@ -145,6 +145,9 @@ def show_built(built: "Built") -> None:
     else:
         out.print("already complete: no weights were written")
     out.print(f"check every byte with: dami-merge verify {built.path}")
+    for note in built.grid.notes:
+        if note.startswith("warning: "):
+            out.print(note)
 
 
 def _counted(items: Sized, noun: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dami_merge.cli.bars import heat_map, layer_bars
+from dami_merge.cli.dial_view import answers_table, dial_table
 from dami_merge.cli.number_tables import group_tables, named_table, tensor_table
 from dami_merge.cli.output import console
 from dami_merge.connectivity.advice import answers, next_steps
@@ -13,11 +14,12 @@ from dami_merge.connectivity.rounding_advice import meaning_of, rounding_fact
 from dami_merge.connectivity.weights_advice import identical_fact
 from dami_merge.errors import SHOWN_PROBLEMS
 from dami_merge.files import size_text
+from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
@@ -57,7 +59,7 @@ def show_lmc(check: "Check", tables: LmcTables) -> None:
         _print_wrapped(out, line, style="yellow")
 
 
-def _sections(check: "Check", tables: LmcTables, width: int) -> "Iterator[Iterable[Table | Text]]":
+def _sections(check: "Check", tables: LmcTables, width: int) -> "Iterator[Iterable[Table | Text | Group]]":
     """Yield what is printed above the answers, in parts with a blank line between."""
     report, path, difference, rounding = check.weights, check.path, check.difference, check.rounding
     groups, left_out = group_tables(report, width)
@@ -76,7 +78,7 @@ def _sections(check: "Check", tables: LmcTables, width: int) -> "Iterator[Iterab
     if tables.diff:
         yield _difference_tables(report.differences)
     if path is not None:
-        yield [_point_table(path)]
+        yield from ([each] for each in _path_tables(path))
 
 
 def _print_wrapped(out: "Console", text: str, style: str = "") -> None:
@@ -192,7 +194,7 @@ def _answer_lines(check: "Check", width: int) -> "Iterator[Text]":
         style = "dim" if answer.said == "not asked" else ""
         head = f"{answer.question:<{question}}", (f"{answer.said:<{said}}", _COLOURS[answer.said])
         if fits:
-            yield Text.assemble(*head, (answer.fact, style))
+            yield Text.assemble(*head, (visible(answer.fact), style))
             continue
         yield Text.assemble(*head)
         for line in wrapped(answer.fact, width - 4):
@@ -201,7 +203,15 @@ def _answer_lines(check: "Check", width: int) -> "Iterator[Text]":
 
 def wrapped(text: str, width: int) -> list[str]:
     """Break a text between words only, so that names stay whole."""
-    return textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(visible(text), max(width, 20), break_long_words=False, break_on_hyphens=False)
+
+
+def _path_tables(path: "PathReport") -> "Iterator[Table | Group]":
+    yield _point_table(path)
+    if path.dial is not None:
+        yield dial_table(path.dial)
+        if path.dial.written:
+            yield answers_table(path.dial)
 
 
 def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text]":
@@ -216,11 +226,11 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
                 table.add_column(heading, overflow="fold")
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
-                table.add_row(*(Text(value) for value in values))
+                table.add_row(*(Text(visible(value)) for value in values))
             yield table
     for sentence in differences.tokenizer:
-        yield Text(f"tokenizer: {sentence}")
+        yield Text(visible(f"tokenizer: {sentence}"))
     for line in differences.template:
-        yield Text(line, style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+        yield Text(visible(line), style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
     if not (differences.config or differences.generation or differences.tokenizer or differences.template):
         yield Text("config, sampling defaults, tokenizer and chat template are the same in both models")

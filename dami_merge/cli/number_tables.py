@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from dami_merge.harmless import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -59,7 +61,7 @@ def _fitting(
     headings: Sequence[str], names: Iterable[str], width: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the headings that fit beside the longest name, and those left out; the first one stays."""
-    longest = max(map(len, names), default=0)
+    longest = max((len(visible(name)) for name in names), default=0)
     kept = list(headings)
     for heading in _FIRST_OUT:
         if longest + sum(_BETWEEN + len(each) for each in kept) <= width:

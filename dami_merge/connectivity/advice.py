@@ -1,18 +1,21 @@
-"""The four questions of a check, their answers, and what to do next, in plain sentences. Source: ours."""
+"""The five questions of a check, their answers, and what to do next, in plain sentences. Source: ours."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from dami_merge.connectivity.dial_advice import dial_fact, dial_holds, dial_steps
 from dami_merge.connectivity.rounding_advice import (
     barrier_by_rounding,
     rounding_steps,
     step_by_rounding,
+    switch_by_rounding,
 )
 from dami_merge.connectivity.weights_advice import close_fact, same_model, weights_steps
 from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
+    from dami_merge.connectivity.dial import Dial
     from dami_merge.connectivity.path import PathReport
 
 _SLIGHT = 0.01
@@ -23,10 +26,10 @@ Said = Literal["yes", "no", "unclear", "not asked"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of the four questions.
+    """One of the five questions.
 
     Attributes:
-        question: `close weights?`, `one basin?`, `smooth path?`, `one way?`.
+        question: `close weights?`, `one basin?`, `smooth path?`, `one way?`, `dial, not a switch?`.
         holds: Whether the answer is yes; None if the question was not asked, or a sample leaves it open.
         said: `yes`, `no`, `unclear` or `not asked`.
         fact: What the answer rests on, or how to ask the question.
@@ -54,18 +57,24 @@ _SMOOTH = (
     "smooth path?",
     "Do the hidden states change evenly from λ to λ? If they switch suddenly, nothing lies in between.",
 )
+_DIAL = (
+    "dial, not a switch?",
+    "Does the way in which answers begin change gradually with λ? If most answers turn from Instruct's to"
+    " Thinking's between two neighbouring λ, there is nothing to choose in between.",
+)
 _ONE_WAY = ("one way?", "Does the loss only rise, or only fall, from Instruct to Thinking?")
 
 
 def answers(check: "Check") -> tuple[Answer, ...]:
-    """Answer the four questions in order; those that were not asked say how to ask them."""
+    """Answer the five questions in order; those that were not asked say how to ask them."""
     report, path = check.weights, check.path
     first = _answer(_CLOSE, close_fact(report), holds=report.connected)
     if report.verdict == "undecided":
         first = replace(first, holds=None, said="unclear")
     if path is None:
         asked = [
-            _answer(each, "add --texts FILE to find out", holds=None) for each in (_BASIN, _SMOOTH, _ONE_WAY)
+            _answer(each, "add --texts FILE to find out", holds=None)
+            for each in (_BASIN, _SMOOTH, _ONE_WAY, _DIAL)
         ]
         return (first, *asked)
     where = f" at λ = {label(path.barrier_lam)}" if path.barrier_above_line > 0 else ""
@@ -81,7 +90,13 @@ def answers(check: "Check") -> tuple[Answer, ...]:
         _answer(_BASIN, basin, holds=path.same_basin),
         _answer(_SMOOTH, smooth, holds=path.smooth),
         _answer(_ONE_WAY, one_way, holds=path.monotone),
+        _dial_answer(path.dial),
     )
+
+
+def _dial_answer(dial: "Dial | None") -> Answer:
+    answer = _answer(_DIAL, dial_fact(dial), holds=dial_holds(dial))
+    return replace(answer, said="unclear") if dial is not None and answer.holds is None else answer
 
 
 def _answer(question: tuple[str, str], fact: str, *, holds: bool | None) -> Answer:
@@ -122,6 +137,9 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
         )
     if path.same_basin and not path.monotone:
         steps.append(_turn(path))
+    if not same_model(check.weights):
+        cause = switch_by_rounding(path.dial, rounding)
+        steps += [cause] if cause else dial_steps(path)
     if check.passes and not same_model(check.weights):
         steps.append(
             "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"

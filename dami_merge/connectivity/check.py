@@ -39,12 +39,13 @@ class Check:
         """Whether no measurement speaks against interpolation, so that `check-lmc` exits with code 0.
 
         The weights must be connected, and rounding must not drown their difference at half of the λ. If the
-        path was walked, both models must lie in one basin and the path must be smooth. A loss that rises and
-        falls on a low path does not fail the check.
+        path was walked, both models must lie in one basin, the path must be smooth, and λ must not be a
+        switch. A loss that rises and falls on a low path does not fail the check, and neither do answers that
+        begin too much alike to tell.
         """
         if self.rounding is not None and self.rounding.eaten:
             return False
-        return self.weights.connected and (self.path is None or (self.path.same_basin and self.path.smooth))
+        return self.weights.connected and (self.path is None or self.path.passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,13 @@ class Walk:
         texts: At least one text; see `read_texts`.
         lambdas: The λ to measure, ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        written_tokens: Length of the greedy answers to write at every λ; 0 writes none.
     """
 
     texts: Sequence[Text]
     lambdas: Sequence[Fraction] = field(default_factory=lambda: even_grid(DEFAULT_STEPS))
     device: str = "auto"
+    written_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,16 @@ def check_lmc(
     weights = compare_weights(*sides, threshold=threshold, sample=sample, on_bytes=watch.on_bytes)
     rounding = examine_rounding(*sides, lambdas=walk.lambdas if walk else None)
     watch.on_weights(weights)
-    path = None
-    if walk is not None:
-        path = walk_pair(*sides, walk.texts, walk.lambdas, device=walk.device, on_point=watch.on_point)
+    path = None if walk is None else _walked(sides, walk, watch)
     return Check(weights, path, examine_difference(*sides) if difference else None, rounding)
+
+
+def _walked(sides: tuple[Checkpoint, Checkpoint], walk: Walk, watch: Watch) -> PathReport:
+    return walk_pair(
+        *sides,
+        walk.texts,
+        walk.lambdas,
+        device=walk.device,
+        written_tokens=walk.written_tokens,
+        on_point=watch.on_point,
+    )

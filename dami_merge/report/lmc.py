@@ -1,4 +1,4 @@
-"""The page of `dami-merge check-lmc --html`: verdict, four answers, next steps, figures, differences."""
+"""The page of `dami-merge check-lmc --html`: verdict, five answers, next steps, figures, differences."""
 
 from typing import TYPE_CHECKING
 

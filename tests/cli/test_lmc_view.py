@@ -116,4 +116,5 @@ def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> Non
         "same_basin": True,
         "smooth": True,
         "monotone": False,
+        "dial": None,
     }

@@ -1,4 +1,4 @@
-"""The four answers and the next steps, from reports of real, tiny pairs and of paths made for the purpose."""
+"""The five answers and the next steps, from reports of real, tiny pairs and of paths made for the purpose."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +9,7 @@ import pytest
 from dami_merge.connectivity.advice import answers, next_steps
 from dami_merge.connectivity.bounds import SampleReport
 from dami_merge.connectivity.check import Check
+from dami_merge.connectivity.dial import Dial, Start
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import CellReport, GroupReport, TensorReport, WeightsReport
 from dami_merge.tensors.similarity import Similarity
@@ -23,7 +24,10 @@ def _path(losses: tuple[float, ...], moves: tuple[float, ...], above: float = 0.
         for start, stop, move in zip(lambdas, lambdas[1:], moves, strict=False)
     ]
     points = [PathPoint(lam, loss) for lam, loss in zip(lambdas, losses, strict=True)]
-    return PathReport(3, 30, tuple(points), tuple(steps), above + 0.5, above, Fraction(1, 2))
+    share = tuple(float(lam) for lam in lambdas)
+    start = Start(0, "", "4", "<think>", 1.0, share, tuple(each > 0.5 for each in share))
+    dial = Dial(tuple(lambdas), (start,) * 8, 1.0)
+    return PathReport(3, 30, tuple(points), tuple(steps), above + 0.5, above, Fraction(1, 2), dial)
 
 
 GOOD = _path((2.0, 1.8, 1.6, 1.4, 1.2), (0.01, 0.01, 0.01, 0.01))
@@ -38,14 +42,14 @@ def _report(tmp_path: Path, noise: float, **config: object) -> WeightsReport:
 
 def test_questions_that_were_not_asked_say_how_to_ask(tmp_path: Path) -> None:
     found = answers(Check(_report(tmp_path, 0.01), None))
-    assert [answer.holds for answer in found] == [True, None, None, None]
+    assert [answer.holds for answer in found] == [True, None, None, None, None]
     assert {answer.fact for answer in found[1:]} == {"add --texts FILE to find out"}
 
 
 def test_every_answer_states_what_it_rests_on(tmp_path: Path) -> None:
     wall = _path((2.0, 4.0, 6.0, 4.0, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4)
     found = answers(Check(_report(tmp_path, 0.01), wall))
-    assert [answer.holds for answer in found] == [True, False, False, False]
+    assert [answer.holds for answer in found] == [True, False, False, False, True]
     assert "4.400 nats above the line between the ends at λ = 0.50 (4.900 above their mean)" in found[1].fact
     assert "20.0 times the median step" in found[2].fact
     assert found[3].fact == "the loss is 2.000 at λ = 0 and 1.200 at λ = 1"
@@ -67,6 +71,29 @@ def test_a_wall_and_a_switch_are_each_told_with_their_place(tmp_path: Path) -> N
     wall, switch = next_steps(Check(report, _path((2.0, 4, 6, 4, 1.2), (0.01, 0.01, 0.2, 0.01), above=4.4)))
     assert "do not serve λ around 0.50: " in wall
     assert "a sudden switch between λ = 0.50 and λ = 0.75" in switch
+
+
+def test_a_switch_of_the_answers_fails_a_path_that_is_good_otherwise(report: WeightsReport) -> None:
+    assert GOOD.dial is not None
+    steep = replace(
+        GOOD.dial, starts=tuple(replace(each, shares=(0, 0, 0, 1, 1)) for each in GOOD.dial.starts)
+    )
+    check = Check(report, replace(GOOD, dial=steep))
+    assert not check.passes
+    assert [answer.said for answer in answers(check)] == ["yes", "yes", "yes", "yes", "no"]
+    assert next_steps(check)[0].startswith("serve the two models themselves and route between them")
+    assert not any("build a grid and" in step for step in next_steps(check))
+
+
+def test_a_path_without_prompts_passes_and_says_that_only_a_sweep_can_tell(report: WeightsReport) -> None:
+    check = Check(report, replace(GOOD, dial=None))
+    assert check.passes
+    assert answers(check)[4].said == "not asked"
+    assert any(step.startswith("only a `sweep` can tell") for step in next_steps(check))
+    assert GOOD.dial is not None
+    open_ended = Check(report, replace(GOOD, dial=replace(GOOD.dial, starts=GOOD.dial.starts[:3])))
+    assert open_ended.passes
+    assert answers(open_ended)[4].said == "unclear"
 
 
 @pytest.mark.parametrize(
@@ -172,9 +199,9 @@ def test_of_a_doubtful_pair_the_layers_below_the_threshold_are_counted(report: W
     )
 
 
-def test_a_loss_that_turns_back_answers_the_last_question_alone(report: WeightsReport) -> None:
+def test_a_loss_that_turns_back_answers_the_fourth_question_alone(report: WeightsReport) -> None:
     found = answers(Check(report, _path((2.0, 1.5, 1.6, 1.3, 1.2), (0.01,) * 4)))
-    assert [answer.holds for answer in found] == [True, True, True, False]
+    assert [answer.holds for answer in found] == [True, True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +262,7 @@ def test_a_path_that_never_rises_above_the_line_names_no_place(tmp_path: Path) -
         == "the loss rises at most 0.000 nats above the line between the ends (0.300 above their mean)"
     )
     assert found[1].holds is True
-    assert [answer.said for answer in found] == ["yes"] * 4
+    assert [answer.said for answer in found] == ["yes"] * 5
 
 
 def test_a_pair_that_is_far_apart_is_not_sent_to_a_grid_by_a_good_path(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
         "one basin? yes",
         "smooth path? yes",
         "one way? yes",
+        "dial, not a switch? yes",
     ]
     assert "build a grid" in page.locator("ul").first.inner_text()
     assert page.locator("li code").first.inner_text() == "sweep"
@@ -117,7 +118,7 @@ def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Check,
     file.write_text(lmc_page(Check(found.weights)), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
-    assert opened.page.locator(".card h3", has_text="not asked").count() == 3
+    assert opened.page.locator(".card h3", has_text="not asked").count() == 4
     assert opened.page.locator("[data-figure]").count() == 3
     assert "--texts FILE" in opened.page.locator("ul").first.inner_text()
 
