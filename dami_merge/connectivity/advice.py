@@ -134,16 +134,27 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             or f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep"
             " more λ there, or serve only λ on either side"
         )
+    if not same_model(check.weights):
+        steps += [step for step in _dial(check, path) if step not in steps]
     if path.same_basin and not path.monotone:
         steps.append(_turn(path))
-    if not same_model(check.weights):
-        steps += dial_steps(path)
     if check.passes and not same_model(check.weights):
         steps.append(
             "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"
             " tokens"
         )
     return steps
+
+
+def _dial(check: "Check", path: "PathReport") -> list[str]:
+    """Say what follows from a switch, unless rounding makes it."""
+    dial = path.dial
+    if dial is not None and dial.kind == "switch":
+        rise = dial.decisive
+        by_rounding = step_by_rounding(rise.start, rise.stop, check.rounding)
+        if by_rounding:
+            return [by_rounding]
+    return dial_steps(path)
 
 
 def _turn(path: "PathReport") -> str:

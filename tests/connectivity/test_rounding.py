@@ -184,7 +184,7 @@ def stepped(barrier: Fraction, jump: int) -> PathReport:
 
 def test_the_walk_names_rounding_where_it_is_the_cause(weights: WeightsReport) -> None:
     check = Check(weights, stepped(Fraction(1, 5), 1), rounding=survivals(0.9, 0.3, 0.2, 0.1))
-    use, barrier, step = next_steps(check)
+    use, barrier, step, _ = next_steps(check)
     assert use.startswith("use λ of 0.40 or more")
     assert barrier.startswith(
         "do not take the loss at λ = 0.20 for a barrier: there, rounding to bfloat16 keeps 20%"
@@ -194,11 +194,11 @@ def test_the_walk_names_rounding_where_it_is_the_cause(weights: WeightsReport) -
 
 def test_the_walk_does_not_blame_rounding_elsewhere(weights: WeightsReport) -> None:
     check = Check(weights, stepped(Fraction(3, 5), 3), rounding=survivals(0.9, 0.3, 0.2, 0.1))
-    _, barrier, step = next_steps(check)
+    _, barrier, step, sweep = next_steps(check)
     assert barrier.startswith("do not serve λ around 0.60")
     assert step.startswith("expect a sudden switch between λ = 0.60 and λ = 0.80")
     without = next_steps(replace(check, rounding=None))
-    assert without == (barrier, step)
+    assert without == (barrier, step, sweep)
 
 
 def test_before_a_grid_is_written_its_own_lambdas_are_judged() -> None:
