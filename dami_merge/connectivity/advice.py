@@ -8,6 +8,7 @@ from dami_merge.connectivity.rounding_advice import (
     barrier_by_rounding,
     rounding_steps,
     step_by_rounding,
+    switch_by_rounding,
 )
 from dami_merge.connectivity.weights_advice import close_fact, same_model, weights_steps
 from dami_merge.lambdas import label
@@ -135,7 +136,8 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             " more λ there, or serve only λ on either side"
         )
     if not same_model(check.weights):
-        steps += [step for step in _dial(check, path) if step not in steps]
+        cause = switch_by_rounding(path.dial, rounding)
+        steps += [step for step in ([cause] if cause else dial_steps(path)) if step not in steps]
     if path.same_basin and not path.monotone:
         steps.append(_turn(path))
     if check.passes and not same_model(check.weights):
@@ -144,17 +146,6 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             " tokens"
         )
     return steps
-
-
-def _dial(check: "Check", path: "PathReport") -> list[str]:
-    """Say what follows from a switch, unless rounding makes it."""
-    dial = path.dial
-    if dial is not None and dial.kind == "switch":
-        rise = dial.decisive
-        by_rounding = step_by_rounding(rise.start, rise.stop, check.rounding)
-        if by_rounding:
-            return [by_rounding]
-    return dial_steps(path)
 
 
 def _turn(path: "PathReport") -> str:
