@@ -159,8 +159,6 @@ def _between(comparison: Comparison, found: Conclusion) -> str:
     if found.better:
         verb = "is" if len(found.better) == 1 else "are"
         return f"Still, λ = {names(found.better)} {verb} more accurate than {mixing} for the same tokens."
-    if not found.gains:
-        return ""
     most = max(found.gains, key=_upper)
     limit = f"; the interval of λ = {label(most.lam)} reaches highest, to {100 * _upper(most):+.1f} points"
     hull = set(comparison.pareto.hull) == {comparison.points[0].lam, comparison.points[-1].lam}
