@@ -410,3 +410,24 @@ def test_a_report_takes_the_same_weights_at_other_lambdas(rollouts: Path, tmp_pa
     assert run("grid", "-o", tmp_path / "more", "--lambdas", "0,1/4,1").exit_code == 0
     result = run("report", tmp_path / "more", "--rollouts", rollouts, "-o", tmp_path / "p.html")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lambdas", ["0,1/2,1", "0,1/4,1/2,3/4,1"])
+def test_the_bundled_pair_is_called_a_dial(tmp_path: Path, lambdas: str) -> None:
+    pair = (
+        "--live",
+        "bundled:tiny/instruct",
+        "bundled:tiny/thinking",
+        "--lambdas",
+        lambdas,
+        "--device",
+        "cpu",
+    )
+    result = run("sweep", *pair, "-o", tmp_path / "r.jsonl", "--limit", 210, "--samples", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    conclusion = json.loads(result.stdout)["overall"]["comparison"]["conclusion"]
+    assert conclusion["kind"] == "dial"
+    assert "1/2" in conclusion["better"]
+    assert conclusion["confidence"] >= 0.975
+    assert {change["form"] for change in conclusion["changes"]} <= {"gradual", "coarse"}

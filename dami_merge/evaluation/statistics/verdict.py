@@ -258,5 +258,5 @@ def _rival(found: Rival | None) -> str:
             f" from {each.questions:,} questions: {measured}{_needed(found.needed)}."
         )
     above = each.accuracy_interval is not None and each.accuracy_interval.low > 0
-    verb = "is more accurate than" if above else "is as accurate as"
-    return f"λ = {label(each.stop)} {verb} Thinking with {saving}: {measured}."
+    claim = "is more accurate than Thinking" if above else f"is as accurate as Thinking, within {_MARGIN},"
+    return f"λ = {label(each.stop)} {claim} with {saving}: {measured}."
