@@ -141,6 +141,10 @@ def test_few_questions_have_a_frontier_without_shares(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[1:3]] == ["no", "yes"]
     assert "one question says nothing about others" in lines[4]
+    mixed = [rollout("q", "0", settings="a"), rollout("q", "1", settings="b")]
+    show_sweep(summarise(mixed, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == "These answers come from 2 different settings, so the λ cannot be compared."
     apart = [rollout("q", "0"), rollout("p", "1")]
     show_sweep(summarise(apart, seed=0), Path("r.jsonl"))
     lines = capsys.readouterr().out.splitlines()

@@ -81,7 +81,7 @@ def test_fewer_than_ten_questions_have_no_interval_and_no_confidence(questions: 
 def test_intervals_of_ten_questions_cover_ninety_percent_and_of_two_only_half(
     questions: int, covered: float
 ) -> None:
-    """Of 10: ±1.96 √(9/10) standard errors, P(|t_9| < 1.859); of two, the interval is that between the two."""
+    """Of 10: ±1.96 √(9/10) standard errors, P(|t_9| < 1.859); of two, it reaches from one to the other."""
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(1500):
