@@ -141,6 +141,10 @@ def test_few_questions_have_a_frontier_without_shares(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[1:3]] == ["no", "yes"]
     assert "one question says nothing about others" in lines[4]
+    mixed = [rollout("q", "0", settings="a"), rollout("q", "1", settings="b")]
+    show_sweep(summarise(mixed, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == "These answers come from 2 different settings, so the λ cannot be compared."
     apart = [rollout("q", "0"), rollout("p", "1")]
     show_sweep(summarise(apart, seed=0), Path("r.jsonl"))
     lines = capsys.readouterr().out.splitlines()
@@ -410,3 +414,24 @@ def test_a_report_takes_the_same_weights_at_other_lambdas(rollouts: Path, tmp_pa
     assert run("grid", "-o", tmp_path / "more", "--lambdas", "0,1/4,1").exit_code == 0
     result = run("report", tmp_path / "more", "--rollouts", rollouts, "-o", tmp_path / "p.html")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lambdas", ["0,1/2,1", "0,1/4,1/2,3/4,1"])
+def test_the_bundled_pair_is_called_a_dial(tmp_path: Path, lambdas: str) -> None:
+    pair = (
+        "--live",
+        "bundled:tiny/instruct",
+        "bundled:tiny/thinking",
+        "--lambdas",
+        lambdas,
+        "--device",
+        "cpu",
+    )
+    result = run("sweep", *pair, "-o", tmp_path / "r.jsonl", "--limit", 210, "--samples", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    conclusion = json.loads(result.stdout)["overall"]["comparison"]["conclusion"]
+    assert conclusion["kind"] == "dial"
+    assert "1/2" in conclusion["better"]
+    assert conclusion["confidence"] >= 0.975
+    assert {change["form"] for change in conclusion["changes"]} <= {"gradual", "coarse"}
