@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
 from dami_merge.evaluation.grading.grader import Grader
-from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
+from dami_merge.evaluation.grading.own_grader import OWN_LIMIT_S, OwnGrader, grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
@@ -63,7 +63,7 @@ def sweep(
     sampling = recipe.settings(models.sampling)
     source = questions_of(models, recipe.questions)
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
-    check = load_grader(recipe.grader) if recipe.grader else None
+    check = _own_grader(recipe)
     backend: Backend
     if isinstance(engine, Server):
         backend = _on_server(models, engine)
@@ -80,6 +80,11 @@ def sweep(
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
         fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
     return summarise(read_rollouts(path), seed=sampling.seed)
+
+
+def _own_grader(recipe: SweepRecipe) -> OwnGrader | None:
+    limit_s = OWN_LIMIT_S if recipe.grader_timeout is None else recipe.grader_timeout
+    return load_grader(recipe.grader, limit_s=limit_s) if recipe.grader else None
 
 
 def _on_server(models: Swept, server: Server) -> Backend:

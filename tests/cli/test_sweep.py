@@ -167,6 +167,32 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("return 1.0", "returned 1.0"),
+        ("time.sleep(60)", "no grade within 0.5 s"),
+    ],
+)
+def test_a_grader_that_does_not_grade_ends_the_sweep_with_its_reason_and_keeps_the_rows(
+    grid: Path, tmp_path: Path, body: str, words: str
+) -> None:
+    code = f"import sys, time\ndef f(q, text):\n    if q.id == 'y':\n        {body}\n    return True\n"
+    (tmp_path / "own.py").write_text(code, encoding="utf-8")
+    lines = [json.dumps({"id": name, "prompt": "1a+8b*7", "answer": "3"}) for name in "xyz"]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    result = run(
+        "sweep", grid, "-o", tmp_path / "r.jsonl", "--questions", tmp_path / "q.jsonl", "--samples", 1,
+        "--lambdas", "0", "--temperature", 0, "--batch-size", 1, "--device", "cpu",
+        "--grader", f"{tmp_path / 'own.py'}:f", "--grader-timeout", 0.5,
+    )  # fmt: skip
+    assert result.exit_code == 3
+    assert f"own.py:f, question 'y': {words}" in result.stderr
+    assert "earlier answers are kept" in result.stderr
+    assert [row.question for row in read_rollouts(tmp_path / "r.jsonl")] == ["x"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
