@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @click.argument("models", nargs=-1, metavar="[INSTRUCT THINKING]")
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="YAML file with models, λ and options; flags override it.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("grid"),
     show_default=True,
     help="Folder to build the grid in.",
@@ -196,13 +196,15 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
 
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:
     """Return the errors that would stop a run before its first byte, without taking the lock or writing."""
+    from dami_merge.files import writing_is_clear
     from dami_merge.grid.admission import refuse_folder, require_space
 
     found: list[DamiMergeError] = []
     checks = (partial(refuse_folder, plan, fresh=fresh), partial(require_space, plan))
     for check in checks:
         try:
-            check()
+            with writing_is_clear(plan.output):
+                check()
         except DamiMergeError as error:
             found.append(error)
     return found

@@ -9,7 +9,7 @@ from dami_merge.cli.output import json_option, meter, show_json
 
 
 @click.command(short_help="Check every byte of a grid.")
-@click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
+@click.argument("grid", type=click.Path(readable=False, path_type=Path), default=Path("grid"))
 @json_option
 def verify_command(*, grid: Path, as_json: bool) -> None:
     """Check every byte of GRID against its grid.json.
