@@ -10,7 +10,7 @@ import msgspec
 from dami_merge.errors import DiskFull, OutputRefused
 from dami_merge.files import free_bytes, size_text
 from dami_merge.grid.identity import IdentityChange, changed, identity_of
-from dami_merge.grid.manifest import GRID_FILE
+from dami_merge.grid.manifest import GRID_FILE, LambdaText
 from dami_merge.grid.plan import GridPlan
 
 STATE_FOLDER = ".dami-merge"
@@ -64,9 +64,17 @@ def earlier_identity(root: Path) -> object:
     if not ((root / IDENTITY_FILE).is_file() and has_work(root)):
         return None
     try:
-        return msgspec.json.decode((root / IDENTITY_FILE).read_bytes())
-    except msgspec.MsgspecError as error:
+        identity = msgspec.json.decode((root / IDENTITY_FILE).read_bytes())
+        msgspec.convert(identity, _WithLambdas)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise OutputRefused(f"{root / IDENTITY_FILE} is damaged: {error}", hint=_WAYS_OUT) from error
+    return identity
+
+
+class _WithLambdas(msgspec.Struct):
+    """The part of an identity that is read, not only compared."""
+
+    lambdas: list[LambdaText]
 
 
 def refuse_foreign(root: Path) -> None:
