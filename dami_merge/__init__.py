@@ -4,34 +4,33 @@
     build_grid(plan); verify("grid")
     report = sweep("grid", "rollouts.jsonl", SweepRecipe(questions="questions.jsonl"))
 
-Importing this package imports neither torch nor numpy; the first use of a function that needs them does.
+Importing this package imports nothing heavy; the first use of a name imports what it needs, such as torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dami_merge._version import __version__
-from dami_merge.errors import (
-    BackendError,
-    DamiMergeError,
-    DeviceUnfit,
-    DiskFull,
-    EstimatorError,
-    GridUnreadable,
-    HubError,
-    InputRefused,
-    LambdaError,
-    OutputRefused,
-    Problem,
-    RecipeError,
-    UsageError,
-)
-from dami_merge.router.route import Route, Router
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check, Walk, check_lmc
     from dami_merge.connectivity.sample import Sample
     from dami_merge.connectivity.texts import read_texts
+    from dami_merge.errors import (
+        BackendError,
+        DamiMergeError,
+        DeviceUnfit,
+        DiskFull,
+        EstimatorError,
+        GridUnreadable,
+        HubError,
+        InputRefused,
+        LambdaError,
+        OutputRefused,
+        Problem,
+        RecipeError,
+        UsageError,
+    )
     from dami_merge.evaluation.rollouts import Rollouts
     from dami_merge.evaluation.rollouts_file import read_rollouts
     from dami_merge.evaluation.statistics.summary import SweepReport
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from dami_merge.grid.planning import plan_grid
     from dami_merge.grid.recipe import Recipe
     from dami_merge.grid.verify import verify
+    from dami_merge.router.route import Route, Router
     from dami_merge.sampling import Sampling
     from dami_merge.use_cases.engines import InProcess, Server
     from dami_merge.use_cases.report import report_sweep
@@ -86,10 +86,24 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BackendError": "errors",
     "Check": "connectivity.check",
+    "DamiMergeError": "errors",
+    "DeviceUnfit": "errors",
+    "DiskFull": "errors",
+    "EstimatorError": "errors",
+    "GridUnreadable": "errors",
+    "HubError": "errors",
     "InProcess": "use_cases.engines",
+    "InputRefused": "errors",
+    "LambdaError": "errors",
+    "OutputRefused": "errors",
+    "Problem": "errors",
     "Recipe": "grid.recipe",
+    "RecipeError": "errors",
     "Rollouts": "evaluation.rollouts",
+    "Route": "router.route",
+    "Router": "router.route",
     "Sample": "connectivity.sample",
     "Sampling": "sampling",
     "Server": "use_cases.engines",
@@ -97,6 +111,7 @@ _HOMES = {
     "SweepReport": "evaluation.statistics.summary",
     "SweptGrid": "use_cases.swept",
     "SweptPair": "use_cases.swept",
+    "UsageError": "errors",
     "Walk": "connectivity.check",
     "build_grid": "grid.build",
     "check_lmc": "connectivity.check",

@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from dami_merge.backends.own_settings import GENERATION_CONFIG, json_object
 from dami_merge.checkpoint.folder import CONFIG_FILE
+from dami_merge.checkpoint.rendering import Rendered, rendered
 from dami_merge.errors import BackendError, InputRefused, Problem
 from dami_merge.evaluation.generation import Finish
 from dami_merge.evaluation.grading.thinking import BEGIN
 from dami_merge.evaluation.questions.question import Question
+from dami_merge.harmless import without_surrogates
 from dami_merge.optional import needed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_PART_CHARACTERS = 1 << 18
+"""Characters that are counted at once: about 100 MB of a tokenizer's memory."""
+
+_LONGEST_CONTEXT = 1 << 21
+"""Tokens that a model is assumed to take if its config does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,7 @@ class Dialogue:
         if self._tokenizer.chat_template is None:
             message = f"{spec} has no chat template, which is needed to ask questions"
             raise InputRefused([Problem("no-template", message, "add its chat_template.jinja")])
+        self._context = _context(folder)
         self.end_ids = _end_ids(folder, self._tokenizer)
         if not self.end_ids:
             hint = "set eos_token_id in its generation_config.json"
@@ -81,31 +90,61 @@ class Dialogue:
         self.pad_id: int = self.end_ids[0] if pad is None else pad
 
     def prompts(self, questions: Sequence[Question]) -> dict[Question, Prompt]:
-        """Render every question.
+        """Render every question, within the bounds of `checkpoint.rendering`.
 
         Raises:
-            InputRefused: The template rejects questions, for instance for an unknown role; all are reported.
+            InputRefused: The template rejects questions, for instance for an unknown role, or prompts are too
+                long or hold a lone surrogate; all are reported. Or the template takes too much time or
+                memory.
         """
-        from jinja2 import TemplateError
-
+        asked = list(dict.fromkeys(questions))
         prompts, problems = {}, []
-        for question in dict.fromkeys(questions):
-            turns = [{"role": turn.role, "content": turn.content} for turn in question.messages]
-            try:
-                text: Any = self._tokenizer.apply_chat_template(
-                    turns, tokenize=False, add_generation_prompt=True
-                )
-            except TemplateError as error:
-                message = (
-                    f"question {question.id!r} is rejected by the chat template of {self._spec}: {error}"
-                )
-                problems.append(Problem("template", message))
-                continue
-            ids: Any = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            prompts[question] = Prompt(tuple(ids), text.rstrip().endswith(BEGIN))
+        for question, found in zip(asked, rendered(self._text, asked), strict=False):
+            prompt = self._prompt(question, found)
+            if isinstance(prompt, Problem):
+                problems.append(prompt)
+            else:
+                prompts[question] = prompt
         if problems:
             raise InputRefused(problems)
         return prompts
+
+    def _text(self, question: Question) -> str:
+        turns = [{"role": turn.role, "content": turn.content} for turn in question.messages]
+        text: Any = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return str(text)
+
+    def _prompt(self, question: Question, found: Rendered) -> Prompt | Problem:
+        whose = f"the chat template of {self._spec}"
+        if found.refused == "error":
+            return Problem("template", f"question {question.id!r} is rejected by {whose}: {found.text}")
+        if found.refused:
+            hint = "read the template before you trust the model, or replace its chat_template.jinja"
+            return Problem("template", f"{whose} {found.text} for question {question.id!r}", hint)
+        if without_surrogates(found.text) != found.text:
+            message = f"the prompt of question {question.id!r} holds a lone surrogate, which is no character"
+            return Problem("surrogate", message, "correct the text of the question or of the template")
+        if self._is_too_long(found.text):
+            size = f"{len(found.text):,} characters"
+            message = f"question {question.id!r}: {size} do not fit in a context of {self._context:,} tokens"
+            return Problem("too-long", message, "shorten the question, or leave it out")
+        ids: Any = self._tokenizer(found.text, add_special_tokens=False)["input_ids"]
+        return Prompt(tuple(ids), found.text.rstrip().endswith(BEGIN))
+
+    def _is_too_long(self, text: str) -> bool:
+        """Count the tokens of a long text part by part, since a tokenizer takes 400 bytes for a character.
+
+        Parts may split a token in two, so each may count one more than the whole text would.
+        """
+        if len(text) <= _PART_CHARACTERS:
+            return False
+        tokens = 0
+        for start in range(0, len(text), _PART_CHARACTERS):
+            part: Any = self._tokenizer(text[start : start + _PART_CHARACTERS], add_special_tokens=False)
+            tokens += len(part["input_ids"]) - 1
+            if tokens > self._context:
+                return True
+        return False
 
     def answer(self, generated: Sequence[int]) -> Decoded:
         """Decode one row; everything after its end token is padding."""
@@ -128,6 +167,16 @@ def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":
         message = f"transformers cannot load the tokenizer of {spec}: {reason}"
         raise InputRefused([Problem("tokenizer", message)]) from error
     return tokenizer
+
+
+def _context(folder: Path) -> int:
+    """Return the context that the config states; where it states none, a bound for any model."""
+    config: Any = json_object(folder / CONFIG_FILE)
+    for place in (config, config.get("text_config")):
+        stated = place.get("max_position_embeddings") if isinstance(place, dict) else None
+        if isinstance(stated, int) and not isinstance(stated, bool):
+            return stated
+    return _LONGEST_CONTEXT
 
 
 def _end_ids(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:

@@ -171,7 +171,7 @@ def _with(recipe: "Recipe", overrides: dict[str, Any]) -> "Recipe":
 
 
 def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None:
-    for note in plan.pair.notes:
+    for note in (*plan.pair.notes, *_rounding_notes(plan)):
         click.echo(f"note: {note}", err=True)
     from dami_merge.grid.admission import has_work
     from dami_merge.grid.build import BuildProgress, build_grid
@@ -192,6 +192,18 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
         show_json(built_value(built))
     else:
         show_built(built)
+
+
+def _rounding_notes(plan: "GridPlan") -> tuple[str, ...]:
+    """Say what rounding to the written dtype drowns of the difference, from a small sample of the weights."""
+    from dami_merge.connectivity.rounding import examine_rounding
+    from dami_merge.connectivity.rounding_advice import grid_note
+
+    pair = plan.pair
+    note = grid_note(
+        examine_rounding(pair.instruct, pair.thinking, lambdas=plan.lambdas, dtype=plan.recipe.dtype)
+    )
+    return (note,) if note else ()
 
 
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:

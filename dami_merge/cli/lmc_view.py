@@ -3,13 +3,20 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dami_merge.cli.dial_view import answers_table, dial_table
 from dami_merge.cli.output import console
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.limits import matrix_limits
+from dami_merge.connectivity.rounding_advice import meaning_of, rounding_fact
+from dami_merge.connectivity.weights_advice import identical_fact
+from dami_merge.errors import SHOWN_PROBLEMS
 from dami_merge.files import size_text
+from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import GroupReport, WeightsReport
+    from dami_merge.connectivity.rounding import RoundingReport
     from dami_merge.tensors.similarity import Similarity
 
 
@@ -45,7 +53,7 @@ _COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 def show_lmc(check: "Check", tables: LmcTables) -> None:
     """Print the result as tables on stdout."""
-    report, path, difference = check.weights, check.path, check.difference
+    report, path, difference, rounding = check.weights, check.path, check.difference, check.rounding
     out = console()
     out.print(_group_table("layer", (*report.layers, report.overall)))
     out.print()
@@ -58,44 +66,59 @@ def show_lmc(check: "Check", tables: LmcTables) -> None:
         out.print(_tensor_table(report))
     out.print()
     out.print(_strip(report))
-    for line in _verdict_lines(report):
+    for line in _verdict_lines(check):
         out.print(line)
     out.print()
     if difference is not None:
         out.print(_spectrum_table(difference))
         out.print()
-        for line in _survival_lines(difference):
-            out.print(line)
+    if rounding is not None and rounding.survival and (rounding.drowned or difference is not None):
+        out.print(_survival_table(rounding))
         out.print()
     if tables.diff:
         for each in _difference_tables(report.differences):
             out.print(each)
         out.print()
-    if path is not None:
-        out.print(_point_table(path))
+    for part in () if path is None else _path_tables(path):
+        out.print(part)
         out.print()
     out.print(_answer_table(check))
     for step in next_steps(check):
         out.print(f"next: {step}")
     for note in report.notes:
         out.print(f"note: {note}")
-    for problem in report.refusals:
-        out.print(f"`dami-merge grid` would refuse: {problem.message}", style="yellow")
+    for line in _refusal_lines(report):
+        out.print(line, style="yellow")
 
 
-def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
+def _refusal_lines(report: "WeightsReport") -> list[str]:
+    """Say what `grid` would refuse and how it would go on; the others of many are counted."""
+    shown = [
+        f"`dami-merge grid` would refuse: {each.message}{f' ({each.hint})' if each.hint else ''}"
+        for each in report.refusals[:SHOWN_PROBLEMS]
+    ]
+    more = len(report.refusals) - len(shown)
+    return [*shown, f"… and {more} more (--json lists all {len(report.refusals)})"] if more else shown
+
+
+def _verdict_lines(check: "Check") -> "list[str | Text]":
     from rich.text import Text
 
+    report, rounding = check.weights, check.rounding
+    eaten = rounding is not None and rounding.eaten
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
+    color = "yellow" if eaten and report.connected else color
     lines: list[str | Text] = [
-        Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
+        Text.assemble((report.verdict, f"{color} bold"), f": {meaning_of(check)}"),
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f}"
         f" (threshold {report.threshold:.10g})",
+        f"worst matrix {report.worst_matrix}: cosine {report.worst_matrix_cosine:.6f}"
+        f" (threshold {matrix_limits(report.threshold)[1]:.10g})",
     ]
     if report.identical_tensors:
-        lines.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models"
-        )
+        lines.append(identical_fact(report))
+    if rounding is not None and rounding.drowned:
+        lines.append(rounding_fact(rounding))
     return [*lines, *_sample_lines(report), *_revision_lines(report)]
 
 
@@ -198,16 +221,14 @@ def _spectrum_table(difference: "DifferenceReport") -> "Table":
     return table
 
 
-def _survival_lines(difference: "DifferenceReport") -> list[str]:
+def _survival_table(rounding: "RoundingReport") -> "Table":
+    """Tabulate what rounding leaves of the difference at every λ."""
     from dami_merge.lambdas import label
 
-    if not difference.survival:
-        return ["no sampled element differs"]
-    return [
-        f"at λ = {label(each.lam)}, rounding to the stored dtype keeps {each.kept:.1%} of the difference"
-        f" and adds noise worth {each.noise:.1%} of it"
-        for each in difference.survival
-    ]
+    table = _table("λ", f"kept by {rounding.dtype}", "noise, as a share")
+    for each in rounding.survival:
+        table.add_row(label(each.lam), f"{each.kept:.1%}", f"{each.noise:.1%}")
+    return table
 
 
 def _point_table(path: "PathReport") -> "Table":
@@ -222,6 +243,14 @@ def _point_table(path: "PathReport") -> "Table":
     return table
 
 
+def _path_tables(path: "PathReport") -> "Iterator[Table | Group]":
+    yield _point_table(path)
+    if path.dial is not None:
+        yield dial_table(path.dial)
+        if path.dial.written:
+            yield answers_table(path.dial)
+
+
 def _answer_table(check: "Check") -> "Table":
     """Tabulate the questions, their answers, and what the answers rest on."""
     from rich.table import Table
@@ -231,7 +260,7 @@ def _answer_table(check: "Check") -> "Table":
     for _ in range(3):
         table.add_column(overflow="fold")
     for answer in answers(check):
-        fact = Text(answer.fact, "dim" if answer.said == "not asked" else "")
+        fact = Text(visible(answer.fact), "dim" if answer.said == "not asked" else "")
         table.add_row(answer.question, Text(answer.said, _COLOURS[answer.said]), fact)
     return table
 
@@ -248,11 +277,11 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
                 table.add_column(heading, overflow="fold")
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
-                table.add_row(*(Text(value) for value in values))
+                table.add_row(*(Text(visible(value)) for value in values))
             yield table
     for sentence in differences.tokenizer:
-        yield Text(f"tokenizer: {sentence}")
+        yield Text(visible(f"tokenizer: {sentence}"))
     for line in differences.template:
-        yield Text(line, style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+        yield Text(visible(line), style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
     if not (differences.config or differences.generation or differences.tokenizer or differences.template):
         yield Text("config, sampling defaults, tokenizer and chat template are the same in both models")

@@ -1,42 +1,111 @@
-"""The command group, and the handling of errors and Ctrl-C.
+"""The command group, and the border where every error becomes a message and an exit code.
 
 Imports click and the command modules only; each command imports heavy modules inside its body, so that
 `--help` answers at once.
 """
 
+import errno
 import gc
-import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from dami_merge._version import __version__
 from dami_merge.cli.check_lmc import check_lmc_command
 from dami_merge.cli.grid import grid_command
-from dami_merge.cli.output import show_error
+from dami_merge.cli.interrupt import INTERRUPTED, arm, disarm
+from dami_merge.cli.output import exit_code_of, show_error
 from dami_merge.cli.report import report_command
+from dami_merge.cli.streams import StreamLost, harden_streams, mute
 from dami_merge.cli.sweep import sweep_command
+from dami_merge.cli.system_errors import (
+    depth_error,
+    import_error,
+    loop_error,
+    memory_error,
+    system_error,
+    thread_error,
+)
 from dami_merge.cli.verify import verify_command
 from dami_merge.errors import DamiMergeError
 
-INTERRUPTED = 130
-"""Exit code that a shell reports for a program ended by Ctrl-C."""
+READER_GONE = 141
+"""Exit code that a shell reports for a program whose reader closed the pipe (SIGPIPE), as with `| head`."""
+
+_AS_RUNTIME_ERROR = {
+    "can't allocate memory": memory_error,
+    "can't start new thread": thread_error,
+    "Symlink loop": loop_error,
+}
+"""What torch, threading and, before Python 3.13, pathlib say in a RuntimeError for want of a class."""
+
+
+@contextmanager
+def _border(context: click.Context) -> Iterator[None]:
+    """Turn what a command cannot go on with into a message and an exit code; a bug keeps its traceback."""
+    try:
+        try:
+            yield
+            sys.stdout.flush()
+        except StreamLost as error:
+            context.exit(_without(error))
+        except OSError as error:
+            raise system_error(error) from error
+        except MemoryError as error:
+            raise memory_error() from error
+        except RecursionError as error:
+            raise depth_error() from error
+        except ImportError as error:
+            if (error.name or "").startswith("dami_merge"):
+                raise
+            raise import_error(error) from error
+        except RuntimeError as error:
+            known = next((of for said, of in _AS_RUNTIME_ERROR.items() if said in str(error)), None)
+            if known is None:
+                raise
+            raise known() from error
+    except DamiMergeError as error:
+        try:
+            show_error(error)
+        except StreamLost as lost:
+            context.exit(_without(lost))
+        context.exit(exit_code_of(error))
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        context.exit(INTERRUPTED)
+
+
+def _without(lost: StreamLost) -> int:
+    """Say that stdout cannot be written, if stderr can; return the exit code."""
+    is_output = lost.filename == sys.stdout.name
+    mute(sys.stdout if is_output else sys.stderr)
+    if lost.errno == errno.EPIPE:
+        return READER_GONE
+    if is_output:
+        try:
+            click.echo(f"error: standard output cannot be written: {lost.strerror}", err=True)
+            click.echo("hint: free some space, or send the output elsewhere", err=True)
+        except StreamLost:
+            mute(sys.stderr)
+    return DamiMergeError.exit_code
 
 
 class _Commands(click.Group):
-    """Turns dami-merge's errors into a message and their exit code, and Ctrl-C into 130."""
+    """Runs every command inside the border."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options of the group; `--help` and `--version` print here."""
+        ctx.color = True  # keep click from dropping ANSI codes without a trace: the stream escapes them
+        with _border(ctx):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
-        try:
+        with _border(ctx):
             return super().invoke(ctx)
-        except DamiMergeError as error:
-            show_error(error)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """List the commands in the order in which they are used."""
@@ -66,12 +135,14 @@ commands.add_command(report_command)
 
 def main() -> None:
     """Run the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot print λ must not stop the program
+    arm()
+    harden_streams()
     gc.set_threshold(
         50_000, 20, 20
     )  # importing torch creates many objects and no garbage; this saves an eighth of its time
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    commands()
+    try:
+        commands()
+    finally:
+        disarm()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from dami_merge.errors import DamiMergeError, InputRefused, UsageError
+from dami_merge.errors import DamiMergeError, InputRefused, OutputRefused
+from dami_merge.harmless import without_surrogates
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +20,26 @@ PIPE_WIDTH = 1000
 
 
 def show_json(value: object) -> None:
-    """Print one JSON value on stdout: sorted keys, `null` for non-finite numbers, a newline at the end."""
+    """Print one JSON value on stdout: sorted keys, `null` for non-finite numbers, a newline at the end.
+
+    A lone surrogate, as in a file name that is not UTF-8, cannot be encoded and becomes U+FFFD.
+    """
     import msgspec
 
-    text = msgspec.json.Encoder(order="sorted").encode(value)
-    click.echo(msgspec.json.format(text, indent=2))
+    encoder = msgspec.json.Encoder(order="sorted")
+    try:
+        encoded = encoder.encode(value)
+    except UnicodeEncodeError:
+        encoded = encoder.encode(_encodable(msgspec.to_builtins(value)))
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def wants_json() -> bool:
@@ -65,6 +81,11 @@ def error_value(error: DamiMergeError) -> dict[str, object]:
     return value
 
 
+def exit_code_of(error: DamiMergeError) -> int:
+    """Return the exit code; whatever the operating system refused is no wrong usage."""
+    return DamiMergeError.exit_code if isinstance(error.__cause__, OSError) else error.exit_code
+
+
 def show_error(error: DamiMergeError) -> None:
     """Print an error and its hint on stderr; with `--json`, also print them as a JSON value on stdout."""
     if wants_json():
@@ -82,25 +103,28 @@ def refuse_unwritable(file: Path | None) -> None:
     """Refuse an output file that cannot be written, before any work is done.
 
     Raises:
-        UsageError: The file is a folder or is not writable, or its folder is missing or not writable.
+        OutputRefused: The file is a folder or is not writable, or its folder is missing or not writable.
     """
     if file is None:
         return
+    folder = file.absolute().parent
     if file.is_dir():
-        raise UsageError(f"cannot write {file}: it is a folder", hint="give a file in that folder")
-    if not file.absolute().parent.is_dir():
-        message = f"cannot write {file}: the folder {file.absolute().parent} does not exist"
-        raise UsageError(message, hint="create the folder first")
-    if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise UsageError(f"cannot write {file}: permission denied", hint="give a file that you may write")
+        raise OutputRefused(f"cannot write {file}: it is a folder", hint="give a file in that folder")
+    if folder.exists() and not folder.is_dir():
+        raise OutputRefused(f"cannot write {file}: {folder} is a file", hint="give a file in a folder")
+    if not folder.exists():
+        raise OutputRefused(
+            f"cannot write {file}: the folder {folder} does not exist", hint="create the folder first"
+        )
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise OutputRefused(f"cannot write {file}: permission denied", hint="give a file that you may write")
 
 
 def console() -> "Console":
     """Return a console on stdout that prints strings verbatim (names hold `[` and `:`); `Text` has style."""
-    from rich.console import Console
+    from dami_merge.cli.drawing import Screen
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Screen() if sys.stdout.isatty() else Screen(width=PIPE_WIDTH, padded=False)
 
 
 @contextmanager
@@ -126,7 +150,6 @@ def meter() -> Iterator[Meter]:
     if not sys.stderr.isatty():
         yield lambda done_bytes, total_bytes, what: None  # noqa: ARG005 - the quiet meter
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -136,6 +159,8 @@ def meter() -> Iterator[Meter]:
         TransferSpeedColumn,
     )
 
+    from dami_merge.cli.drawing import Screen
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
@@ -143,7 +168,7 @@ def meter() -> Iterator[Meter]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress = Progress(*columns, console=Screen(err=True), transient=True)
     task = progress.add_task("", total=None)
 
     def show(done_bytes: int, total_bytes: int, what: str) -> None:

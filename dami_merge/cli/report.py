@@ -10,10 +10,10 @@ from dami_merge.use_cases.report_files import ReportFiles
 
 
 @click.command(short_help="Turn a sweep into an HTML page.")
-@click.argument("grid", type=click.Path(path_type=Path), required=False)
+@click.argument("grid", type=click.Path(readable=False, path_type=Path), required=False)
 @click.option(
     "--rollouts",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("rollouts.jsonl"),
     show_default=True,
     help="Rollouts file written by `dami-merge sweep`.",
@@ -22,20 +22,20 @@ from dami_merge.use_cases.report_files import ReportFiles
     "-o",
     "--output",
     "page",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
     help="HTML page to write.",
 )
 @click.option(
     "--figures",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="DIR",
     help="Also write every figure to this folder, as SVG and PNG.",
 )
 @click.option(
     "--csv",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
     help="Also write every sample as one line of CSV.",
 )

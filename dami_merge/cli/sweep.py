@@ -17,10 +17,10 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
 
 
 @click.command(short_help="Measure accuracy and tokens at every λ.")
-@click.argument("grid", type=click.Path(path_type=Path), default=Path("grid"))
+@click.argument("grid", type=click.Path(readable=False, path_type=Path), default=Path("grid"))
 @click.option(
     "--recipe",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="YAML file with questions, λ, sampling and grader; flags override it.",
 )
 @click.option(
@@ -48,7 +48,7 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("rollouts.jsonl"),
     show_default=True,
     help="Rollouts file, one line per sample; an existing file is resumed.",

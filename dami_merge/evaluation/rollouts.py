@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
 from dami_merge.evaluation.rollout import Rollout
+from dami_merge.harmless import csv_cell
 from dami_merge.optional import needed
 
 if TYPE_CHECKING:
@@ -83,13 +84,20 @@ class Rollouts(Sequence[Rollout]):
         return frame
 
     def to_csv(self) -> str:
-        """CSV of `columns` with a header; None is empty, true and false are 1 and 0."""
+        """CSV of `columns` with a header; None is empty, true and false are 1 and 0.
+
+        Texts are written as `csv_cell` makes them harmless for terminals and spreadsheets; the rollouts file
+        holds the exact texts.
+        """
         text = io.StringIO(newline="")
         lines = csv.writer(text, lineterminator="\n")
         columns = self.columns()
         lines.writerow(columns)
-        lines.writerows(
-            [int(value) if isinstance(value, bool) else value for value in row]
-            for row in zip(*columns.values(), strict=True)
-        )
+        lines.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
         return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return csv_cell(value)
+    return int(value) if isinstance(value, bool) else value

@@ -1,7 +1,10 @@
 """A donor's tokenizer, template and end tokens, and what is missing in a folder."""
 
+import dataclasses
 import json
+import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from dami_merge.backends.dialogue import Decoded, Dialogue
 from dami_merge.bundled import BUNDLED_THINKING
 from dami_merge.checkpoint.source import open_source
 from dami_merge.errors import InputRefused
+from dami_merge.evaluation.questions.question import Message
 from tests.tiny import questions
 
 
@@ -92,3 +96,53 @@ def test_a_generation_config_that_is_no_object_is_refused(folder: Path) -> None:
     (folder / "generation_config.json").write_text("[]")
     with pytest.raises(InputRefused, match=r"generation_config\.json is not a JSON object"):
         Dialogue(folder, spec="tiny")
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (
+            "{% for i in range(10**12) %}a{% endfor %}",
+            "is rejected by the chat template of tiny: Range too big",
+        ),
+        ("{% include 'x' %}", "is rejected by the chat template of tiny: no loader"),
+        ("{% import 'x' as x %}", "is rejected by the chat template of tiny: no loader"),
+        ("{{ ''.__class__.__mro__ }}", "is rejected by the chat template of tiny: access to attribute"),
+        (
+            "{{ messages[0]['content'] + 1 }}",
+            "is rejected by the chat template of tiny: can only concatenate",
+        ),
+        ("{{ 'a' * 10**10 }}", "the chat template of tiny needs more than 1 GiB of memory for question"),
+        ("{{ '\ud83d' }}", "holds a lone surrogate"),
+    ],
+)
+def test_a_template_that_does_harm_is_refused_with_its_side(folder: Path, template: str, words: str) -> None:
+    edit(folder / "tokenizer_config.json", chat_template=template)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(InputRefused, match=re.escape(words)):
+        Dialogue(folder, spec="tiny").prompts(questions(1))
+
+
+@pytest.mark.slow
+def test_a_template_that_loops_is_stopped(folder: Path) -> None:
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(loops, encoding="utf-8")
+    with pytest.raises(InputRefused, match="of tiny does not end within 5 s of computation for question"):
+        Dialogue(folder, spec="tiny").prompts(questions(1))
+
+
+def test_a_prompt_beyond_the_context_is_refused_before_all_of_it_is_encoded(folder: Path) -> None:
+    (question,) = questions(1)
+    endless = dataclasses.replace(question, messages=(Message("user", "12 + 34 " * 500_000),))
+    began_s = time.process_time()
+    with pytest.raises(InputRefused, match=r"4,000,0\d\d characters do not fit in a context of 512 tokens"):
+        Dialogue(folder, spec="tiny").prompts([endless])
+    assert time.process_time() - began_s < 5
+
+
+def test_a_long_prompt_that_fits_is_encoded_whole(folder: Path) -> None:
+    edit(folder / "config.json", max_position_embeddings=10**6)
+    (question,) = questions(1)
+    text = "12 + 34 " * 40_000
+    long = dataclasses.replace(question, messages=(Message("user", text),))
+    assert len(Dialogue(folder, spec="tiny").prompts([long])[long].ids) == len(text) + 2

@@ -11,6 +11,7 @@ from dami_merge.cli.lmc_view import LmcTables, show_lmc
 from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import WeightsReport
+from dami_merge.errors import Problem
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.pairs import weights_of
 
@@ -94,6 +95,22 @@ def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], re
     assert not any("identical in both" in line for line in _shown(capsys, report))
 
 
+def test_what_grid_would_refuse_comes_with_its_way_out_and_many_are_counted(
+    capsys: pytest.CaptureFixture[str], report: WeightsReport
+) -> None:
+    refusals = tuple(Problem("dtype", f"fact {n}", "choose it with --dtype" if n else "") for n in range(7))
+    lines = [
+        line
+        for line in _shown(capsys, replace(report, refusals=refusals))
+        if "fact" in line or "more (" in line
+    ]
+    assert lines[:2] == [
+        "`dami-merge grid` would refuse: fact 0",
+        "`dami-merge grid` would refuse: fact 1 (choose it with --dtype)",
+    ]
+    assert lines[5:] == ["… and 2 more (--json lists all 7)"]
+
+
 def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> None:
     assert (PATH.same_basin, PATH.smooth, PATH.monotone) == (True, True, False)
     assert lmc_value(Check(report, PATH))["path"] == {
@@ -115,4 +132,5 @@ def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> Non
         "same_basin": True,
         "smooth": True,
         "monotone": False,
+        "dial": None,
     }

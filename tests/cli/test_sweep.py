@@ -15,10 +15,15 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dami_merge.cli.sweep_view import show_sweep
+from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
+from dami_merge.evaluation.statistics.summary import summarise
 from tests.cli.test_grid import run
+from tests.evaluation.simulated import rollout
 
 THREE = ("--lambdas", "0,1/2,1")
 
@@ -48,7 +53,9 @@ def test_a_sweep_shows_a_row_for_each_lambda_and_what_it_means(grid: Path, rollo
     assert [row[0] for row in rows] == ["0.00", "0.50", "1.00"]
     accuracies = [float(row[1].rstrip("%")) for row in rows]
     assert accuracies[0] < accuracies[1] < accuracies[2]
+    assert "λ is a dial here: λ = 0.50 is more accurate than sending a share of the queries" in result.stdout
     assert "From λ = 0.00 to λ = 1.00, accuracy goes from" in result.stdout
+    assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
     assert f"dami-merge report --rollouts {rollouts}" in result.stdout
     assert "which holds 180 answers" in result.stderr
 
@@ -98,6 +105,47 @@ def test_json_is_the_whole_summary_on_stdout(grid: Path, rollouts: Path) -> None
     assert value["lambdas"] == ["0/1", "1/2", "1/1"]
     assert [row["samples"] for row in value["overall"]["rows"]] == [60, 60, 60]
     assert value["overall"]["comparison"]["questions"] == 30
+    assert value["overall"]["comparison"]["conclusion"]["kind"] == "dial"
+
+
+def _rows(lam: str, count: int, tokens: int) -> list[Rollout]:
+    return [
+        msgspec.structs.replace(rollout(f"q{n}", lam, correct=n % 3 > 0), tokens=tokens + n)
+        for n in range(count)
+    ]
+
+
+def test_a_table_fits_80_columns_and_a_command_is_never_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long answers, ten thousand of them, and a file with a long name, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    rows = [row for lam in ("0", "1/3", "1/8", "1") for row in _rows(lam, 12_000, 80_000)]
+    long = Path("a/" + "very-long-name-" * 8 + ".jsonl")
+    show_sweep(summarise(rows, seed=0, resamples=20), long)
+    *lines, last = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[: lines.index("")]
+    assert [line.split()[0] for line in table] == ["λ", "0.00", "0.125", "1of3", "1.00"]
+    assert table[0].split() == [
+        "λ", "accuracy", "95%", "interval", "tokens", "median", "closed", "cut", "answers", "frontier"
+    ]  # fmt: skip
+    assert {len(line.split()) for line in table[1:]} <= {9, 10}
+    assert f"dami-merge report --rollouts {long}" in last
+
+
+def test_few_questions_have_a_frontier_without_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [rollout("q", lam, correct=lam != "0", tokens=tokens) for lam, tokens in (("0", 9), ("1", 5))]
+    show_sweep(summarise(rows, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ["no", "yes"]
+    assert "one question says nothing about others" in lines[4]
+    apart = [rollout("q", "0"), rollout("p", "1")]
+    show_sweep(summarise(apart, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(line.split()) for line in lines[1:3]] == [8, 8]
+    assert lines[4].startswith("Nothing can be compared yet")
 
 
 def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_path: Path) -> None:
@@ -119,7 +167,7 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
     [
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
-        (("--output", "no/such/folder/r.jsonl"), 2, "does not exist"),
+        (("--output", "no/such/folder/r.jsonl"), 3, "does not exist"),
         (("--grader", "nothing"), 2, "does not name a grader"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
@@ -160,11 +208,11 @@ def test_a_report_of_fewer_lambdas_says_so_as_json(rollouts: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("output", "words"), [("no/p.html", "does not exist"), (".", "it is a folder")])
-def test_a_page_that_cannot_be_written_is_a_usage_error(
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     rollouts: Path, tmp_path: Path, output: str, words: str
 ) -> None:
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert words in result.stderr
 
 
@@ -194,7 +242,7 @@ def test_figures_that_have_no_folder_to_be_in_are_refused_before_the_page(
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     page = tmp_path / "p.html"
     result = run("report", "--rollouts", rollouts, "-o", page, "--figures", tmp_path / "file" / below)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert f"cannot create the folder {tmp_path / 'file' / below}: " in result.stderr
     assert not page.exists()
 
@@ -241,21 +289,19 @@ def test_a_row_says_whether_its_lambda_is_worth_serving_and_the_command_can_be_p
     value = json.loads(run("report", "--rollouts", path, "-o", tmp_path / "p.html", "--json").stdout)
     lines = {line.split()[0]: line.split() for line in result.stdout.splitlines()[1:4]}
     served = value["overall"]["comparison"]["serving"]["lambdas"]
+    standings = value["overall"]["comparison"]["pareto"]["standings"]
     for row in value["overall"]["rows"]:
         name = f"{float(Fraction(row['lambda'])):.2f}"
-        assert lines[name][1:5] == [
-            f"{row['accuracy']:.1%}",
-            f"{row['accuracy_interval']['low']:.1%}",
-            "–",
-            f"{row['accuracy_interval']['high']:.1%}",
-        ]
-        assert lines[name][5:9] == [
+        low, high = row["accuracy_interval"]["low"], row["accuracy_interval"]["high"]
+        assert lines[name][1:3] == [f"{row['accuracy']:.1%}", f"{100 * low:.1f}–{high:.1%}"]
+        assert lines[name][3:7] == [
             f"{row['tokens']:,.1f}",
             f"{row['median_tokens']:,.1f}",
             f"{row['closed']:.1%}",
             f"{row['cut']:.1%}",
         ]
-        assert (" ".join(lines[name][10:]) == "yes, worth serving") is (row["lambda"] in served)
+        (share,) = (each["frontier_share"] for each in standings if each["lambda"] == row["lambda"])
+        assert lines[name][8:] == [f"{share:.0%}", *(["serve"] if row["lambda"] in served else [])]
 
 
 @contextmanager

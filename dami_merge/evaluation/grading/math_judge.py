@@ -10,7 +10,6 @@ import select
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
@@ -19,9 +18,6 @@ from dami_merge.optional import install_hint
 LIMIT_S = 5
 """Seconds for parsing one text, and for one comparison; math-verify's own default."""
 
-PARSED_CHARACTERS = 4000
-"""Only the end of a longer text is parsed; a longer box never equals anything."""
-
 START_S = 60
 END_S = 5
 
@@ -29,19 +25,6 @@ _COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     " from dami_merge.evaluation.grading.math_worker import answer_requests; answer_requests()"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The result of one comparison.
-
-    Attributes:
-        answer: The expression that was found, as it was written; None if none was found.
-        correct: Whether it equals the correct answer.
-    """
-
-    answer: str | None
-    correct: bool
 
 
 class MathJudge:
@@ -65,36 +48,23 @@ class MathJudge:
                     self._process.wait(END_S)
             self._stop()
 
-    def judge(self, gold: str, text: str, *, boxed: bool) -> Judgement:
-        """Compare an answer with the correct one.
-
-        Args:
-            gold: The correct answer: LaTeX or a plain number, with or without dollar signs.
-            text: The answer alone if `boxed`; otherwise a text, from which the expression after "answer", or
-                else the last number or formula, is taken.
-            boxed: Whether `text` is the answer alone.
+    def judge(self, gold: str, answer: str) -> bool:
+        """Compare an answer with the correct one; both are LaTeX or plain expressions, without units.
 
         Raises:
             DamiMergeError: math-verify is not installed, or does not start.
         """
-        if boxed and len(text) > PARSED_CHARACTERS:
-            return Judgement(text, correct=False)
-        request = {
-            "gold": gold,
-            "text": text[-PARSED_CHARACTERS:],
-            "boxed": boxed,
-            "limit_s": self._limit_s,
-        }
+        request = {"gold": gold, "text": answer, "limit_s": self._limit_s}
         with self._lock:
             try:
-                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms fire first
+                reply = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms fire first
             except BaseException:  # an interrupt: the next request must not read this answer
                 self._stop()
                 raise
-            if answer is None:
+            if reply is None:
                 self._stop()
-                return Judgement(text if boxed else None, correct=False)
-        return Judgement(answer["answer"], correct=answer["correct"])
+                return False
+        return bool(reply["correct"])
 
     def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
         """Return the process with the request sent; if it was killed from outside, start a new one."""
