@@ -63,7 +63,7 @@ def nearest_computable(value: str | float | Fraction) -> Fraction:
 
     Example:
         >>> nearest_computable("3/10"), nearest_computable(0.3712345678)
-        (Fraction(3, 10), Fraction(1459, 3930))
+        (Fraction(3, 10), Fraction(875, 2357))
     """
     return exact(value).limit_denominator(MAX_DENOMINATOR)
 

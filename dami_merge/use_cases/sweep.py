@@ -1,16 +1,18 @@
 """From a grid or a pair to a report: ask every question at every λ, then grade, store and summarise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
+from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts
 from dami_merge.evaluation.sweep_recipe import SweepRecipe
+from dami_merge.optional import require_installed
 from dami_merge.use_cases.engines import InProcess, Server
 from dami_merge.use_cases.swept import Swept, questions_of, swept
 
@@ -64,6 +66,8 @@ def sweep(
     source = questions_of(models, recipe.questions)
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
     check = load_grader(recipe.grader) if recipe.grader else None
+    if check is None:
+        _require_default_grader(questions)
     backend: Backend
     if isinstance(engine, Server):
         backend = _on_server(models, engine)
@@ -80,6 +84,12 @@ def sweep(
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
         fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
     return summarise(read_rollouts(path), seed=sampling.seed)
+
+
+def _require_default_grader(questions: Sequence[Question]) -> None:
+    """Refuse, before any model runs, questions whose answers could then not be graded."""
+    if any(question.kind == "math" for question in questions):
+        require_installed("math_verify", "grading mathematics", extra="sweep")
 
 
 def _on_server(models: Swept, server: Server) -> Backend:

@@ -319,7 +319,7 @@ def test_what_is_no_lambda_is_refused_and_writes_nothing(lam: float | str) -> No
 @pytest.mark.parametrize(
     ("wanted", "set_to"),
     [
-        (0.3712345678, Fraction(1459, 3930)),
+        (0.3712345678, Fraction(875, 2357)),
         (1 / 3, Fraction(1, 3)),
         ("1/4097", Fraction(1, 4096)),
         (1e-9, Fraction(0)),
