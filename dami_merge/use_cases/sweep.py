@@ -1,6 +1,7 @@
 """From a grid or a pair to a report: ask every question at every λ, then grade, store and summarise."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
@@ -13,6 +14,7 @@ from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts
 from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from dami_merge.optional import require_installed
+from dami_merge.sampling import SamplingSettings
 from dami_merge.use_cases.engines import InProcess, Server
 from dami_merge.use_cases.swept import Swept, questions_of, swept
 
@@ -65,17 +67,10 @@ def sweep(
     sampling = recipe.settings(models.sampling)
     source = questions_of(models, recipe.questions)
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
-    check = load_grader(recipe.grader) if recipe.grader else None
-    if check is None:
+    if not recipe.grader:
         _require_default_grader(questions)
-    backend: Backend
-    if isinstance(engine, Server):
-        backend = _on_server(models, engine)
-    else:
-        local = models.in_process(engine)
-        for note in local.notes(lambdas, sampling):
-            on_note(note)
-        backend = local
+    check = load_grader(recipe.grader) if recipe.grader else None
+    backend = _backend(models, engine, lambdas, sampling, on_note)
     grader = grader_name(recipe.grader) if recipe.grader else "default"
     settings = settings_of(backend.describe(), grader, sampling)
     requests = all_requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
@@ -90,6 +85,21 @@ def _require_default_grader(questions: Sequence[Question]) -> None:
     """Refuse, before any model runs, questions whose answers could then not be graded."""
     if any(question.kind == "math" for question in questions):
         require_installed("math_verify", "grading mathematics", extra="sweep")
+
+
+def _backend(
+    models: Swept,
+    engine: InProcess | Server,
+    lambdas: Sequence[Fraction],
+    sampling: SamplingSettings,
+    on_note: Callable[[str], None],
+) -> Backend:
+    if isinstance(engine, Server):
+        return _on_server(models, engine)
+    local = models.in_process(engine)
+    for note in local.notes(lambdas, sampling):
+        on_note(note)
+    return local
 
 
 def _on_server(models: Swept, server: Server) -> Backend:
