@@ -15,6 +15,7 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.json_files import read_json
 from dami_merge.checkpoint.tokenizer import chat_template, tokenizer_problems
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 GENERATION_FILE = "generation_config.json"
 
@@ -64,6 +65,7 @@ class PairDifferences:
         return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)
 
 
+@reading_is_clear()
 def pair_differences(instruct: Checkpoint, thinking: Checkpoint) -> PairDifferences:
     """Compare the small files of both sides.
 

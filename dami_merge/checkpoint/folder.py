@@ -108,16 +108,22 @@ def open_folder(
             files[name] = found
     if not problems:
         problems += _index_problems(spec, placed, files)
+    sidecars, source_id = sidecar_names(root), source_id or root.resolve().name
+    problems += [
+        Problem("name", f"{spec}: the name {name!r} is not UTF-8", "rename it: grid.json could not hold it")
+        for name in (source_id, *sidecars)
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name)
+    ]
     if problems:
         raise InputRefused(problems)
     return Checkpoint(
         spec=spec,
-        source_id=source_id or root.resolve().name,
+        source_id=source_id,
         revision=revision,
         root=root,
         files=files,
         config=config,
-        sidecars=sidecar_names(root),
+        sidecars=sidecars,
         remote=remote_header is not None,
     )
 

@@ -15,6 +15,7 @@ from dami_merge.checkpoint.roles import swapped_note
 from dami_merge.checkpoint.tensor_sets import UNTIE, dtype_problems, one_sided_problems, shape_problems
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def join(
     return Pair(instruct, thinking, tuple(notes), tuple(sorted(waived)))
 
 
+@reading_is_clear()
 def examine(
     instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool = False
 ) -> tuple[list[Problem], list[str]]:

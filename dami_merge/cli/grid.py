@@ -208,13 +208,15 @@ def _rounding_notes(plan: "GridPlan") -> tuple[str, ...]:
 
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:
     """Return the errors that would stop a run before its first byte, without taking the lock or writing."""
+    from dami_merge.files import writing_is_clear
     from dami_merge.grid.admission import refuse_folder, require_space
 
     found: list[DamiMergeError] = []
     checks = (partial(refuse_folder, plan, fresh=fresh), partial(require_space, plan))
     for check in checks:
         try:
-            check()
+            with writing_is_clear(plan.output):
+                check()
         except DamiMergeError as error:
             found.append(error)
     return found

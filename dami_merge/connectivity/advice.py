@@ -135,11 +135,11 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             or f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep"
             " more λ there, or serve only λ on either side"
         )
-    if path.same_basin and not path.monotone:
-        steps.append(_turn(path))
     if not same_model(check.weights):
         cause = switch_by_rounding(path.dial, rounding)
-        steps += [cause] if cause else dial_steps(path)
+        steps += [step for step in ([cause] if cause else dial_steps(path)) if step not in steps]
+    if path.same_basin and not path.monotone:
+        steps.append(_turn(path))
     if check.passes and not same_model(check.weights):
         steps.append(
             "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"

@@ -1,5 +1,6 @@
 """Decide whether a run may use an output folder: owner, recipe and free space. Writes nothing."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 from dami_merge.errors import DiskFull, OutputRefused
 from dami_merge.files import free_bytes, size_text
 from dami_merge.grid.identity import IdentityChange, changed, identity_of
-from dami_merge.grid.manifest import GRID_FILE
+from dami_merge.grid.manifest import GRID_FILE, LambdaText
 from dami_merge.grid.plan import GridPlan
 
 STATE_FOLDER = ".dami-merge"
@@ -41,12 +42,17 @@ def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
     """Refuse an output folder that a run could not use; takes no lock, reads no weights and writes nothing.
 
     Raises:
-        OutputRefused: The folder holds files that are not ours, or work for another recipe or source.
+        OutputRefused: The folder holds files that are not ours, or work for another recipe or source, or
+            cannot be written.
     """
     refuse_foreign(plan.output)
-    before = None if fresh else earlier_identity(plan.output)
+    before, now = None if fresh else earlier_identity(plan.output), identity_of(plan)
     if before is not None:
-        refuse_changes(plan.output, changed(before, identity_of(plan)))
+        refuse_changes(plan.output, changed(before, now))
+    finished = isinstance(before, dict) and before.get("lambdas") == now["lambdas"]
+    there = next(place for place in (plan.output, *plan.output.absolute().parents) if place.exists())
+    if not finished and not os.access(there, os.W_OK | os.X_OK):
+        raise OutputRefused(f"{there} cannot be written", hint="choose another folder with -o")
 
 
 def earlier_identity(root: Path) -> object:
@@ -58,9 +64,17 @@ def earlier_identity(root: Path) -> object:
     if not ((root / IDENTITY_FILE).is_file() and has_work(root)):
         return None
     try:
-        return msgspec.json.decode((root / IDENTITY_FILE).read_bytes())
-    except msgspec.MsgspecError as error:
+        identity = msgspec.json.decode((root / IDENTITY_FILE).read_bytes())
+        msgspec.convert(identity, _WithLambdas)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise OutputRefused(f"{root / IDENTITY_FILE} is damaged: {error}", hint=_WAYS_OUT) from error
+    return identity
+
+
+class _WithLambdas(msgspec.Struct):
+    """The part of an identity that is read, not only compared."""
+
+    lambdas: list[LambdaText]
 
 
 def refuse_foreign(root: Path) -> None:
@@ -69,10 +83,11 @@ def refuse_foreign(root: Path) -> None:
     Raises:
         OutputRefused: The path is a file, or the folder holds files that are not ours.
     """
-    if not root.exists():
+    there = next(place for place in (root, *root.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputRefused(f"{there} is a file, not a folder", hint="choose a folder with -o")
+    if there != root:
         return
-    if not root.is_dir():
-        raise OutputRefused(f"{root} is a file, not a folder", hint="choose a folder with -o")
     names = sorted(path.name for path in root.iterdir())
     foreign = [name for name in names if not _is_ours(root / name)]
     if foreign or (names and STATE_FOLDER not in names):

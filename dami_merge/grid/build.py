@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dami_merge.checkpoint.source import fetched
-from dami_merge.files import disk_full_is_clear
+from dami_merge.files import writing_is_clear
 from dami_merge.grid.admission import refuse_foreign, require_space
 from dami_merge.grid.contents import require_one_source
 from dami_merge.grid.manifest import Grid
@@ -92,7 +92,8 @@ def build_grid(
         on_progress: Called after each block, by one thread at a time.
 
     Raises:
-        OutputRefused: The folder is in use, holds files that are not ours, or holds another grid.
+        OutputRefused: The folder is in use, holds files that are not ours or another grid, or cannot be
+            written, or a limit of the system was reached.
         DiskFull: The disk has too little free space, or filled up during the run.
         InputRefused: Weights hold NaN or Inf, integer tensors differ, or a source changed.
         DeviceUnfit: A device is unavailable, or rounds differently from the CPU.
@@ -109,7 +110,7 @@ def build_grid(
 
     batches: list[Batch] = []
     tallies: list[Tally] = []
-    with disk_full_is_clear(plan.output):
+    with writing_is_clear(plan.output):
         grid = None if fresh else finished_elsewhere(plan, on_compared=on_compared)
         if grid is None:
             refuse_foreign(plan.output)

@@ -89,7 +89,7 @@ class Output:
             return None
         try:
             return msgspec.json.decode(content, type=Receipt)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             return None  # our own file: if it is damaged, make the shard again
 
     def intact(self, receipt: Receipt) -> Receipt:

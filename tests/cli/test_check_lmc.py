@@ -1,6 +1,7 @@
 """`dami-merge check-lmc` as it is typed."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -434,3 +435,28 @@ def test_a_walk_that_cannot_be_meant_is_refused_before_the_weights_are_read(
 
 def test_a_threshold_near_one_is_not_rounded_to_it(pair_folders: tuple[Path, Path]) -> None:
     assert "(threshold 0.99999999)" in run("check-lmc", *pair_folders, "--threshold", "0.99999999").stdout
+
+
+def test_texts_without_transformers_are_refused_before_a_model_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    result = run("check-lmc", "no/such", "no/such-either", "--texts", "bundled")
+    assert result.exit_code == 3
+    assert "--texts needs transformers, which is not installed" in result.stderr
+    assert "hint: pip install " in result.stderr
+
+
+def test_a_full_disk_neither_hides_the_result_nor_promises_to_resume(
+    pair_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run("check-lmc", *pair_folders, "--html", tmp_path / "page.html")
+    assert result.exit_code == 3
+    assert "connected: " in result.stdout
+    assert result.stderr.startswith(f"error: the disk of {tmp_path} is full (")
+    assert "hint: free some space and run the same command again\n" in result.stderr
+    assert not (tmp_path / "page.html").exists()

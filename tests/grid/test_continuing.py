@@ -198,8 +198,11 @@ def test_a_lambda_that_is_dropped_is_named_with_the_way_to_keep_it(folders: Fold
     assert error.value.hint.startswith("keep this grid with --lambdas 0,3/10,1/2,1, choose another folder")
 
 
-def test_a_damaged_identity_is_refused_with_a_way_out(folders: Folders, grid: Path) -> None:
-    (grid / ".dami-merge" / "identity.json").write_text("{")
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "[" * 100_000, '{"lambdas": ["1/0"]}', '{"lambdas": [0.5]}', '{"lambdas": "1/2"}']
+)
+def test_a_damaged_identity_is_refused_with_a_way_out(content: str, folders: Folders, grid: Path) -> None:
+    (grid / ".dami-merge" / "identity.json").write_text(content)
     with pytest.raises(OutputRefused, match=r"identity\.json is damaged") as error:
         build_grid(plan_of(folders, grid, lambdas=THREE))
     assert "--fresh" in error.value.hint

@@ -143,7 +143,10 @@ def test_a_touched_but_equal_shard_is_kept(folders: tuple[Path, Path], tmp_path:
     assert build_grid(plan).made == ()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"shard": 1}', b'{"shard": "x", "files": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"shard": 1}', b'{"shard": "x", "files": {}}', b'{"a": ' + b"[" * 100_000],
+)
 def test_a_damaged_receipt_costs_only_its_shard(
     content: bytes, folders: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
