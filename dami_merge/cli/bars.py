@@ -78,15 +78,18 @@ def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
         kinds = list(dict.fromkeys(kind for layer, kind in worst if layer in names))
         indent = max(len(visible(kind)) for kind in kinds)
         lowest = {kind: _lowest(worst, names, kind) for kind in kinds}
+        tails = len(names) <= width - indent - 2 - len(_TAIL)
         yield Text(_heading(stack), "bold")
-        for start, row in _rows(names, width - indent - 2 - len(_TAIL)):
+        for start, row in _rows(names, width - indent - 2):
             yield Text(" " * (indent + 2) + _ruler(start, len(row)), "dim")
             for kind in kinds:
                 found = [worst.get((name, kind)) for name in row]
                 bars = [scale.bar(each.similarity.cosine) if each else (" ", "") for each in found]
                 least = lowest[kind]
-                tail = f"  lowest {least.similarity.cosine:.6f} in {_number(least.layer)}"
+                tail = f"  lowest {least.similarity.cosine:.6f} in {_number(least.layer)}" if tails else ""
                 yield Text.assemble(f"{visible(kind):<{indent}}  ", *bars, (tail, "dim"))
+        least = min(lowest.values(), key=lambda each: each.similarity.cosine)
+        yield Text(f"lowest {least.similarity.cosine:.6f} in {visible(least.name)}", "dim")
         yield Text()
     yield Text("each bar is the worst matrix of a kind in a layer; the taller, the farther apart", "dim")
     yield Text(scale.legend, "dim")

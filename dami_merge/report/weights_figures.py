@@ -74,7 +74,7 @@ def _heat(name: str, title: str, stack: str, worst: "Mapping[tuple[str, str], Te
         .mark_rect(stroke="#80808040", cornerRadius=1)
         .encode(
             x=alt.X("number:N", title=f"layer of {stack}" if stack else "layer", sort=None,
-                    axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+                    axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=4)),
             y=alt.Y("kind:N", title="kind of module", sort=None),
             color=alt.Color(
                 "apart:Q",
