@@ -191,13 +191,12 @@ def _exists(path: Path) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, what: Path, elsewhere: str = "choose another output with -o") -> Iterator[None]:
+def locked(path: Path, *, what: Path) -> Iterator[None]:
     """Hold a lock file; a second holder is refused at once. Killing the holder releases the lock.
 
     Args:
         path: The lock file; its folder must exist.
         what: The file or folder that the lock protects, for the message.
-        elsewhere: What to do instead of waiting, for the hint.
 
     Raises:
         OutputRefused: Another process holds the lock.
@@ -208,7 +207,7 @@ def locked(path: Path, *, what: Path, elsewhere: str = "choose another output wi
     except filelock.Timeout as error:
         raise OutputRefused(
             f"another run is working on {what}",
-            hint=f"wait for it to finish, or {elsewhere}",
+            hint="wait for it to finish, or choose another output with -o",
         ) from error
     try:
         yield
