@@ -18,6 +18,7 @@ from dami_merge.errors import DiskFull, InputRefused, OutputRefused, Problem
 
 CHUNK_BYTES = 4 << 20
 DIGEST_PREFIX = "blake3:"
+_AGAIN = "free some space and run the same command again"
 
 
 class Digest:
@@ -90,7 +91,7 @@ def write_durable(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with disk_full_is_clear(path.parent), temporary.open("wb") as file:
+        with disk_full_is_clear(path.parent, resumes=False), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -108,8 +109,12 @@ def publish_folder(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def disk_full_is_clear(folder: Path) -> Iterator[None]:
+def disk_full_is_clear(folder: Path, *, resumes: bool = True) -> Iterator[None]:
     """Turn ENOSPC and EDQUOT into an error with a hint.
+
+    Args:
+        folder: A folder on the disk.
+        resumes: Whether the same command goes on where it stopped, as the hint then says.
 
     Raises:
         DiskFull: The disk is full; names the folder and the remaining free space.
@@ -119,7 +124,7 @@ def disk_full_is_clear(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise disk_full(folder) from error
+        raise disk_full(folder, resumes=resumes) from error
 
 
 _WAYS_OUT: Mapping[int, str] = {
@@ -167,11 +172,11 @@ def reading_is_clear() -> Iterator[None]:
         raise InputRefused([Problem("unreadable", fact, hint)]) from error
 
 
-def disk_full(folder: Path) -> DiskFull:
-    """Build the error for a disk that filled up during the run."""
+def disk_full(folder: Path, *, resumes: bool = True) -> DiskFull:
+    """Build the error for a disk that filled up during the run; see `disk_full_is_clear`."""
     return DiskFull(
         f"the disk of {folder} is full ({size_text(free_bytes(folder))} free)",
-        hint="free some space and run the same command again: it resumes, nothing is lost",
+        hint=_AGAIN + (": it resumes, nothing is lost" if resumes else ""),
     )
 
 

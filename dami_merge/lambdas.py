@@ -48,6 +48,26 @@ def parse_lambda(value: str | float | Fraction) -> Fraction:
     return lam
 
 
+def nearest_computable(value: str | float | Fraction) -> Fraction:
+    """Parse a λ to compute weights at: like `parse_lambda`, but a finer λ becomes the nearest that is not.
+
+    Args:
+        value: λ as `parse_lambda` takes it, such as the λ that an estimator wants.
+
+    Returns:
+        The fraction nearest to the exact value whose denominator is at most 4096: the value itself if its own
+        is. It is off by at most 1/8192.
+
+    Raises:
+        LambdaError: `value` is not a finite number in [0, 1].
+
+    Example:
+        >>> nearest_computable("3/10"), nearest_computable(0.3712345678)
+        (Fraction(3, 10), Fraction(875, 2357))
+    """
+    return exact(value).limit_denominator(MAX_DENOMINATOR)
+
+
 def exact(value: str | float | Fraction) -> Fraction:
     """Parse a λ that is requested but not materialised: like `parse_lambda`, with any denominator.
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,12 +48,30 @@ def needed(
     Raises:
         DamiMergeError: Or `error`: the package is not installed; the hint is the command that installs it.
     """
-    name = package or module
     try:
         return importlib.import_module(module)
     except ImportError as missing:
-        hint = install_hint(extra) if extra else f"pip install {name}"
-        raise error(f"{what} needs {name}, which is not installed", hint=hint) from missing
+        raise _not_installed(package or module, what, extra, error) from missing
+
+
+def require_installed(module: str, what: str, *, extra: str) -> None:
+    """Refuse early what needs an optional package, without importing it.
+
+    Args:
+        module: Its name for `import`.
+        what: What needs it, for the message.
+        extra: The extra that installs the package.
+
+    Raises:
+        DamiMergeError: The package is not installed; the hint is the command that installs it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise _not_installed(module, what, extra, DamiMergeError)
+
+
+def _not_installed(name: str, what: str, extra: str, error: type[DamiMergeError]) -> DamiMergeError:
+    hint = install_hint(extra) if extra else f"pip install {name}"
+    return error(f"{what} needs {name}, which is not installed", hint=hint)
 
 
 @contextmanager

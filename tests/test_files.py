@@ -73,7 +73,7 @@ def test_a_write_on_a_full_disk_leaves_the_old_file_and_no_other(
     monkeypatch.setattr("os.fsync", raising(number))
     with pytest.raises(DiskFull, match=r"^the disk of .* is full \(.*B free\)$") as full:
         write_durable(tmp_path / "grid.json", b"new")
-    assert "it resumes, nothing is lost" in full.value.hint
+    assert full.value.hint == "free some space and run the same command again"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"grid.json": b"old"}
 
 
@@ -85,6 +85,14 @@ def test_another_fault_of_the_disk_is_passed_on_and_leaves_the_old_file(
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         write_durable(tmp_path / "grid.json", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"grid.json": b"old"}
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_full_disk_promises_to_resume_only_where_that_is_true(tmp_path: Path, resumes: bool) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(DiskFull, match="is full") as caught, disk_full_is_clear(tmp_path, resumes=resumes):
+        raise full
+    assert ("it resumes, nothing is lost" in caught.value.hint) == resumes
 
 
 def test_nothing_raised_is_nothing_changed(tmp_path: Path) -> None:

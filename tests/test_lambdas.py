@@ -1,6 +1,7 @@
 """λ as exact fractions: what is read, what is refused, names and the nearest member."""
 
 import itertools
+import random
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from dami_merge.lambdas import (
     folder_name,
     label,
     nearest,
+    nearest_computable,
     ordered,
     parse_lambda,
     parse_lambdas,
@@ -158,3 +160,16 @@ def test_a_tie_goes_to_the_smaller_member_in_any_order() -> None:
 def test_nearest_of_nothing_is_refused() -> None:
     with pytest.raises(LambdaError, match=r"^no λ is available$"):
         nearest(Fraction(1, 2), [])
+
+
+def test_a_computable_lambda_stays_and_a_finer_one_becomes_the_nearest() -> None:
+    for lam in (Fraction(0), Fraction(1, 4096), Fraction(1000, 4095), Fraction(1)):
+        assert nearest_computable(lam) == lam
+    draws = random.Random(0)
+    for _ in range(200):
+        fine = Fraction(draws.randrange(10**9), 10**9)
+        found = nearest_computable(fine)
+        assert found.denominator <= MAX_DENOMINATOR
+        assert abs(found - fine) <= Fraction(1, 8192)
+    with pytest.raises(LambdaError, match="outside"):
+        nearest_computable(1.0001)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from dami_merge.optional import install_hint, without_progress_bars
+from dami_merge.errors import DamiMergeError
+from dami_merge.optional import install_hint, require_installed, without_progress_bars
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ def test_an_extra_that_is_not_ours_is_named_and_without_metadata_every_one_is(
 
     monkeypatch.setattr(importlib.metadata, "requires", missing)
     assert install_hint("live") == "install dami-merge with the extra 'live'"
+
+
+def test_a_package_is_required_without_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+    require_installed("antigravity", "flight", extra="live")  # importing it would open a browser
+    assert "antigravity" not in sys.modules
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(
+        DamiMergeError, match=r"^--texts needs transformers, which is not installed$"
+    ) as refused:
+        require_installed("transformers", "--texts", extra="live")
+    assert refused.value.hint == install_hint("live")
 
 
 @pytest.mark.parametrize("shown", [True, False])

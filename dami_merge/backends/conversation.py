@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from dami_merge.backends.server_errors import explained
+from dami_merge.backends.server_errors import explained, retries_of
 from dami_merge.errors import BackendError, UsageError
 from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.router.endpoint import Endpoint
@@ -26,6 +26,8 @@ Body = dict[str, Any]
 
 _CONNECT_S = 10.0
 _CANCEL_AGAIN_S = 0.5
+_RETRIES_OF_A_500 = 2
+"""Retries of an internal error while the server has answered nothing: it may not know the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Connection:
     Attributes:
         api_key: API key; None uses OPENAI_API_KEY, or `none` if it is not set.
         concurrency: Maximum number of requests in flight.
-        retries: Maximum number of retries of one request.
+        retries: Maximum number of retries of one request; at most 2 for an internal error (500) of a server
+            that has answered nothing yet.
         timeout_s: Seconds without a byte from the server; at most 10 s to connect.
         send_top_k: Whether to send `top_k`, which not every server accepts; if False, a set top_k is refused.
     """
@@ -81,6 +84,7 @@ class Conversation:
         self._room = asyncio.Semaphore(2 * connection.concurrency)  # a slow reader holds back new requests
         self._loop = asyncio.new_event_loop()
         self._workers: list[asyncio.Task[None]] = []
+        self._answered = False
         self._asking = self._loop.create_task(self._ask_all())
         self._thread = threading.Thread(target=self._run, name="dami-merge-openai", daemon=True)
         self._thread.start()
@@ -139,13 +143,27 @@ class Conversation:
             reply: object = await client.chat.completions.create(**body)
         except APIError as error:
             raise await explained(error, client, self._endpoint, self._connection.retries) from error
+        except UnicodeEncodeError as error:
+            message = "a question holds a lone surrogate, which is no character and cannot be sent"
+            raise BackendError(message, hint="correct the text of the question") from error
         except ValueError as error:
             message = f"{self._endpoint.base_url} returned invalid JSON: {error}"
             raise BackendError(message) from error
         return self._read(reply, time.perf_counter() - began)
 
+    async def _give_up_early(self, response: Any) -> None:
+        """Stop the client's retries of an internal error if the server has never answered."""
+        if response.is_success:
+            self._answered = True
+        elif (
+            response.status_code == 500
+            and not self._answered
+            and retries_of(response.request.headers) >= _RETRIES_OF_A_500
+        ):
+            response.headers["x-should-retry"] = "false"
+
     def _client(self) -> "AsyncOpenAI":
-        from openai import AsyncOpenAI, Timeout
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
         wait_s = self._connection.timeout_s
         return AsyncOpenAI(
@@ -153,4 +171,5 @@ class Conversation:
             api_key=self._connection.api_key or os.environ.get("OPENAI_API_KEY") or "none",
             max_retries=self._connection.retries,
             timeout=Timeout(wait_s, connect=min(wait_s, _CONNECT_S)),
+            http_client=DefaultAsyncHttpxClient(event_hooks={"response": [self._give_up_early]}),
         )

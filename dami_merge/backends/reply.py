@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dami_merge.errors import BackendError
 from dami_merge.evaluation.generation import Finish, Generation
 from dami_merge.evaluation.grading.thinking import BEGIN, END
+from dami_merge.harmless import without_surrogates
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion import Choice
@@ -23,7 +24,7 @@ def read_reply(
 
     Reasoning without an answer counts as an unclosed block, since the server does not report whether the
     model closed it. `prefilled` is inferred from the text: a block that is closed but never opened was opened
-    by the template.
+    by the template. A lone surrogate, which no file can hold, becomes U+FFFD.
 
     Args:
         reply: The reply as parsed by the client; may be any object.
@@ -36,7 +37,7 @@ def read_reply(
             truncated before the cap, or ended with another reason than `stop` or `length`.
     """
     choice, usage = _parts(reply)
-    text = _text(choice)
+    text = without_surrogates(_text(choice))  # half of a character, cut at the end of an answer
     tokens: object = getattr(usage, "completion_tokens", None)
     if tokens is None and count_tokens is not None:
         tokens = count_tokens(text)

@@ -1,5 +1,6 @@
 """Turn the errors of the client into messages that say what to do."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dami_merge.errors import BackendError
@@ -12,7 +13,8 @@ _SHOWN_MODELS = 12
 _SHOWN = 300
 _LISTING_S = 10.0
 _KEY = "pass a valid --api-key, or set OPENAI_API_KEY"
-_SETTING = "the server rejects the model or a setting; not every server accepts top_k"
+_SETTING = "the server rejects the model or a setting; not every server accepts top_k: --top-k 0 omits it"
+_SERVE = "`transformers serve` knows a checkpoint by its folder: pass --model-name '{path}'"
 _HINTS = {400: _SETTING, 401: _KEY, 403: _KEY, 422: _SETTING}
 
 
@@ -30,7 +32,7 @@ async def explained(
     import openai
 
     url = endpoint.base_url
-    after = f" (after {retries} {'retry' if retries == 1 else 'retries'})" if retries else ""
+    after = _after(retries)
     if isinstance(error, openai.APITimeoutError):
         hint = "use a larger --timeout or a smaller --concurrency"
         return BackendError(f"{url} did not answer in time{after}", hint=hint)
@@ -41,11 +43,26 @@ async def explained(
         )
     if not isinstance(error, openai.APIStatusError):
         return BackendError(f"{url} returned an unusable answer: {error.message[:_SHOWN]}")
-    hint = _HINTS.get(error.status_code, "")
     said = f"{url} returned {error.status_code}: {error.response.text[:_SHOWN].strip()}"
-    if error.status_code == 404:
-        said, hint = f"{said} (model {endpoint.model!r})", await _models(client)
-    return BackendError(said if hint else said + after, hint=hint)
+    if error.status_code in {404, 500}:
+        known = await _models(client)
+        hint = f"{known}; {_SERVE}" if error.status_code == 500 else known
+        tried = _after(retries_of(error.response.request.headers)) if error.status_code == 500 else ""
+        return BackendError(f"{said} (model {endpoint.model!r}){tried}", hint=hint)
+    hint = _HINTS.get(error.status_code, "")
+    return BackendError(
+        said if hint else said + _after(retries_of(error.response.request.headers)), hint=hint
+    )
+
+
+def retries_of(headers: Mapping[str, str]) -> int:
+    """Return how often a request was sent before, as the client counts in its headers."""
+    counted = headers.get("x-stainless-retry-count", "0")
+    return int(counted) if counted.isdecimal() else 0
+
+
+def _after(retries: int) -> str:
+    return f" (after {retries} {'retry' if retries == 1 else 'retries'})" if retries else ""
 
 
 async def _models(client: "AsyncOpenAI") -> str:

@@ -23,7 +23,7 @@ CPU_S = 5
 WALL_S = 120.0
 """Seconds of waiting for one conversation, for a machine that is busy with other work."""
 
-MEMORY_BYTES = 1 << 30
+RENDERING_BYTES = 1 << 30
 """Memory above that of this process."""
 
 MOST_CHARACTERS = 1 << 26
@@ -31,7 +31,7 @@ MOST_CHARACTERS = 1 << 26
 
 _HEAD = struct.Struct("<cQ")
 
-Conversation = TypeVar("Conversation")
+_Item = TypeVar("_Item")
 Why = Literal["", "error", "bound"]
 _KINDS: dict[bytes, Why] = {b"t": "", b"e": "error", b"b": "bound"}
 
@@ -50,7 +50,7 @@ class Rendered:
 
 
 def rendered(
-    render: Callable[[Conversation], str], conversations: Sequence[Conversation], *, cpu_s: int = CPU_S
+    render: Callable[[_Item], str], conversations: Sequence[_Item], *, cpu_s: int = CPU_S
 ) -> Iterator[Rendered]:
     """Render conversations, in order; the first that exceeds a bound is the last that is returned.
 
@@ -59,7 +59,7 @@ def rendered(
         conversations: Its arguments.
         cpu_s: Seconds of computation for each.
 
-    Peak memory: that of the text, and `MEMORY_BYTES` in the forked process.
+    Peak memory: that of the text, and `RENDERING_BYTES` in the forked process.
     """
     reader, writer = os.pipe()
     with warnings.catch_warnings():
@@ -125,7 +125,7 @@ def _ended(child: int, cpu_s: int) -> str:
 
 
 def _serve(
-    render: Callable[[Conversation], str], conversations: Sequence[Conversation], writer: int, cpu_s: int
+    render: Callable[[_Item], str], conversations: Sequence[_Item], writer: int, cpu_s: int
 ) -> NoReturn:
     """Be the forked process: render everything, and end without what this process would do at its end."""
     try:
@@ -133,7 +133,7 @@ def _serve(
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         _limit(resource.RLIMIT_CORE, 0)
         with contextlib.suppress(OSError):  # where there is no /proc, memory is not bounded
-            _limit(resource.RLIMIT_AS, _mapped_bytes() + MEMORY_BYTES)
+            _limit(resource.RLIMIT_AS, _mapped_bytes() + RENDERING_BYTES)
         for conversation in conversations:
             _limit(resource.RLIMIT_CPU, int(time.process_time()) + cpu_s)
             _send(writer, one_rendered(render, conversation))
@@ -141,7 +141,7 @@ def _serve(
         os._exit(0)
 
 
-def one_rendered(render: Callable[[Conversation], str], conversation: Conversation) -> Rendered:
+def one_rendered(render: Callable[[_Item], str], conversation: _Item) -> Rendered:
     """Render one conversation in this process, under whatever limits it has."""
     try:
         text = render(conversation)
@@ -149,7 +149,7 @@ def one_rendered(render: Callable[[Conversation], str], conversation: Conversati
             return Rendered(f"makes {len(text):,} characters, more than {MOST_CHARACTERS:,}", "bound")
         return Rendered(text)
     except MemoryError:
-        return Rendered(f"needs more than {MEMORY_BYTES >> 30} GiB of memory", "bound")
+        return Rendered(f"needs more than {RENDERING_BYTES >> 30} GiB of memory", "bound")
     except Exception as error:  # noqa: BLE001 - a template is somebody else's program, and may raise anything
         return Rendered(str(error) or type(error).__name__, "error")
 

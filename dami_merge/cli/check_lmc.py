@@ -15,6 +15,7 @@ from dami_merge.cli.lmc_view import LmcTables, show_lmc
 from dami_merge.cli.output import counter, json_option, meter, refuse_unwritable, show_json
 from dami_merge.errors import DamiMergeError, UsageError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid
+from dami_merge.optional import require_installed
 
 if TYPE_CHECKING:
     from dami_merge.checkpoint.folder import Checkpoint
@@ -40,12 +41,14 @@ class PathOptions:
         Raises:
             UsageError: Options of the walk were given without texts.
             InputRefused: The texts cannot be read.
+            DamiMergeError: transformers is not installed.
         """
         if self.texts is None:
             if any(option is not None for option in (self.steps, self.limit, self.answers)):
                 hint = "add --texts FILE or --texts bundled"
                 raise UsageError("--steps, --limit and --answers need --texts", hint=hint)
             return None
+        require_installed("transformers", "--texts", extra="live")
         from dami_merge.connectivity.check import Walk
         from dami_merge.connectivity.texts import read_texts
 
@@ -243,11 +246,11 @@ def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
             if not as_json:
                 show_lmc(partial, tables)
         raise
+    if not as_json:
+        show_lmc(check, tables)  # before the files: a full disk must not hide the result
     files.write(check)
     if as_json:
         show_json(lmc_value(check))
-    else:
-        show_lmc(check, tables)
     if not check.passes:
         click.get_current_context().exit(1)
 

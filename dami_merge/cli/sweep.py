@@ -101,6 +101,12 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     "  [default: by kind of answer]",
 )
 @click.option(
+    "--grader-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Seconds that your own grader has for one answer.  [default: 60]",
+)
+@click.option(
     "--device",
     default="auto",
     show_default=True,

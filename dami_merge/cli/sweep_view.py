@@ -81,7 +81,10 @@ def show_sweep(report: "SweepReport", file: Path) -> None:
     out = console()
     out.print(_table(report))
     out.print()
-    if report.overall.comparison is not None:
+    if len(report.settings) > 1:
+        count = len(report.settings)
+        out.print(f"These answers come from {count} different settings, so the λ cannot be compared.\n")
+    elif report.overall.comparison is not None:
         for sentence in verdict(report.overall.comparison):
             out.print(sentence)
         out.print()

@@ -8,6 +8,7 @@ from dami_merge.connectivity.rounding_advice import (
     barrier_by_rounding,
     rounding_steps,
     step_by_rounding,
+    switch_by_rounding,
 )
 from dami_merge.connectivity.weights_advice import close_fact, same_model, weights_steps
 from dami_merge.lambdas import label
@@ -134,10 +135,11 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             or f"expect a sudden switch between λ = {label(jump.start)} and λ = {label(jump.stop)}: sweep"
             " more λ there, or serve only λ on either side"
         )
+    if not same_model(check.weights):
+        cause = switch_by_rounding(path.dial, rounding)
+        steps += [step for step in ([cause] if cause else dial_steps(path)) if step not in steps]
     if path.same_basin and not path.monotone:
         steps.append(_turn(path))
-    if not same_model(check.weights):
-        steps += dial_steps(path)
     if check.passes and not same_model(check.weights):
         steps.append(
             "build a grid and `sweep` it: the loss does not show what accuracy each λ buys, and for how many"

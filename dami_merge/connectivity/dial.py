@@ -125,6 +125,13 @@ class Dial:
         return steepest(self.lambdas, self.share)
 
     @property
+    def decisive(self) -> Rise:
+        """Where that which decides changes most: the first tokens, or else the short answers."""
+        if self.by_answers:
+            return steepest(self.written_lambdas, self.written_share)
+        return self.steepest
+
+    @property
     def span(self) -> tuple[Fraction, Fraction]:
         """The smallest λ with a tenth of the change, and with nine tenths; outside, λ changes little."""
         low, high = self.share[0], self.share[-1]
@@ -181,7 +188,7 @@ class Dial:
             return "switch" if self.steepest.part > SWITCH else "dial"
         if not self.by_answers:
             return "unclear"
-        rise = steepest(self.written_lambdas, self.written_share)
+        rise = self.decisive
         if rise.part <= SWITCH:
             return "dial"
         return "switch" if rise.stop - rise.start <= WIDTH else "unclear"

@@ -4,7 +4,7 @@ from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from dami_merge.connectivity.dial import LEAST_PROMPTS, Dial, Rise, share_at, steepest
+from dami_merge.connectivity.dial import LEAST_PROMPTS, Dial, Rise, share_at
 from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ def dial_fact(dial: Dial | None) -> str:
         return 'give texts with a prompt, {"prompt": …}, to find out'
     if not dial.by_first_token and not dial.by_answers:
         return _open_fact(dial)
-    lambdas, share = _decisive(dial)
+    _, share = _decisive(dial)
     subject = (
         "answers that begin as Thinking's do" if dial.by_first_token else "short answers like Thinking's"
     )
-    rise = steepest(lambdas, share)
+    rise = dial.decisive
     ends = f"{subject}: {share[0]:.0%} at λ = 0, {share[-1]:.0%} at λ = 1"
     where = f"between λ = {label(rise.start)} and {label(rise.stop)}"
     if dial.kind == "dial":
@@ -66,7 +66,7 @@ def dial_steps(path: "PathReport") -> list[str]:
     if dial.kind == "dial":
         return []
     lambdas, share = _decisive(dial)
-    rise = steepest(lambdas, share)
+    rise = dial.decisive
     before, after = (share_at(lambdas, share, lam) for lam in (rise.start, rise.stop))
     steps = [
         "serve the two models themselves and route between them: λ is a switch. At λ ="

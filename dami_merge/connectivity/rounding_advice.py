@@ -8,8 +8,9 @@ from dami_merge.lambdas import label
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
+    from dami_merge.connectivity.dial import Dial
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.rounding import RoundingReport, Survival
+    from dami_merge.connectivity.rounding import RoundingReport
 
 
 def meaning_of(check: "Check") -> str:
@@ -67,8 +68,8 @@ def grid_note(rounding: "RoundingReport") -> str:
 
 def barrier_by_rounding(path: "PathReport", rounding: "RoundingReport | None") -> str:
     """Explain a barrier at a λ where rounding drowns the difference; empty if rounding is no cause."""
-    here = _drowned(rounding, path.barrier_lam)
-    if here is None or rounding is None:
+    here = None if rounding is None else rounding.at(path.barrier_lam)
+    if rounding is None or here is None or not here.drowned:
         return ""
     return (
         f"do not take the loss at λ = {label(here.lam)} for a barrier: there, rounding to {rounding.dtype}"
@@ -79,8 +80,11 @@ def barrier_by_rounding(path: "PathReport", rounding: "RoundingReport | None") -
 
 def step_by_rounding(start: Fraction, stop: Fraction, rounding: "RoundingReport | None") -> str:
     """Explain a large step between two λ, one of which rounding drowns; empty if rounding is no cause."""
-    here = _drowned(rounding, start) or _drowned(rounding, stop)
-    if here is None or rounding is None:
+    if rounding is None:
+        return ""
+    before = [each for each in rounding.survival if each.lam <= start][-1:]
+    within = [each for each in rounding.survival if start < each.lam <= stop]
+    if not any(each.drowned for each in (*before, *within)):
         return ""
     return (
         f"do not take the step between λ = {label(start)} and λ = {label(stop)} for a switch of the models:"
@@ -88,6 +92,8 @@ def step_by_rounding(start: Fraction, stop: Fraction, rounding: "RoundingReport 
     )
 
 
-def _drowned(rounding: "RoundingReport | None", lam: Fraction) -> "Survival | None":
-    here = None if rounding is None else rounding.at(lam)
-    return here if here is not None and here.drowned else None
+def switch_by_rounding(dial: "Dial | None", rounding: "RoundingReport | None") -> str:
+    """Explain a switch in how answers begin where rounding drowns the difference; empty if it does not."""
+    if dial is None or dial.kind != "switch" or not dial.by_first_token:
+        return ""
+    return step_by_rounding(dial.steepest.start, dial.steepest.stop, rounding)

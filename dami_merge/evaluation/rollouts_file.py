@@ -168,10 +168,12 @@ def open_rollouts(path: Path, settings: Settings, questions: Iterable[Question])
         InputRefused: The existing file is not a rollouts file.
         DiskFull: The disk is full.
 
-    A refused file is left unchanged.
+    A refused file is left unchanged; a run that fails before its first sample leaves no new file.
     """
     asked = {question.id: question for question in questions}
-    with locked(path.with_name(f".{path.name}.lock"), what=path):
+    lock = path.with_name(f".{path.name}.lock")
+    new = [file for file in (path, sidecar_path(path), lock) if not os.path.lexists(file)]
+    with locked(lock, what=path), _without_traces(path, new):
         known: dict[str, Question] = {}
         if path.exists() or sidecar_path(path).exists():
             known = _refuse_mixture(path, settings, asked)
@@ -187,6 +189,18 @@ def open_rollouts(path: Path, settings: Settings, questions: Iterable[Question])
         finally:
             os.fsync(descriptor)
             os.close(descriptor)
+
+
+@contextmanager
+def _without_traces(path: Path, new: Iterable[Path]) -> Iterator[None]:
+    """Remove the files of a run that fails with no sample in the file."""
+    try:
+        yield
+    except BaseException:
+        if not (path.is_file() and path.stat().st_size):
+            for file in new:
+                file.unlink(missing_ok=True)
+        raise
 
 
 def _opened(path: Path) -> int:

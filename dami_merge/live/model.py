@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.errors import InputRefused, Problem
-from dami_merge.lambdas import parse_lambda
+from dami_merge.lambdas import nearest_computable
 from dami_merge.live.matching import form_problems, memory_order, name_problems, storage_of, tied
 from dami_merge.tensors.interpolate import Interpolate
 from dami_merge.tensors.kernels import Kernel, ManyWeights, fastest
@@ -138,19 +138,21 @@ class LiveModel:
         """Write Θ(λ) = λ·thinking + (1-λ)·instruct into the parameters.
 
         Args:
-            lam: λ as `parse_lambda` takes it: `"3/10"`, 0.3, a Fraction.
+            lam: λ as `parse_lambda` takes it: `"3/10"`, 0.3, a Fraction. A λ that a grid can hold is set
+                exactly, with the grid's bits. Any other, such as the `wanted` of a route, is rounded to the
+                nearest fraction with a denominator of at most 4096, by at most 1/8192.
 
         Returns:
-            The parsed λ, exactly.
+            The λ that was set.
 
         Raises:
-            LambdaError: `lam` is not in [0, 1], or finer than 1/4096; nothing is written.
+            LambdaError: `lam` is not a number in [0, 1]; nothing is written.
 
         Peak memory: about 3 MiB on a CPU, nothing with Triton; elsewhere three to four times 2^24 elements in
         float32 (0.3 GB), or in float64 for wider weights. On a GPU it may return before the work is done;
         work queued on the same stream afterwards sees the new weights.
         """
-        exact = parse_lambda(lam)
+        exact = nearest_computable(lam)
         self._lam = None
         with torch.no_grad():
             inner = 0 < exact < 1

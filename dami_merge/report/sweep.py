@@ -52,7 +52,8 @@ def sweep_page(
     """
     figures = sweep_figures(report)
     comparison = report.overall.comparison
-    conclusion = None if comparison is None else comparison.conclusion
+    mixed = len(report.settings) > 1
+    conclusion = None if comparison is None or mixed else comparison.conclusion
     return render(
         "sweep.html",
         title=title,

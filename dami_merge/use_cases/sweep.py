@@ -1,16 +1,20 @@
 """From a grid or a pair to a report: ask every question at every λ, then grade, store and summarise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
 from dami_merge.evaluation.grading.grader import Grader
-from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
+from dami_merge.evaluation.grading.own_grader import OWN_LIMIT_S, OwnGrader, grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
+from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.evaluation.sweep import SweepProgress, fill_rollouts
 from dami_merge.evaluation.sweep_recipe import SweepRecipe
+from dami_merge.optional import require_installed
+from dami_merge.sampling import SamplingSettings
 from dami_merge.use_cases.engines import InProcess, Server
 from dami_merge.use_cases.swept import Swept, questions_of, swept
 
@@ -63,15 +67,10 @@ def sweep(
     sampling = recipe.settings(models.sampling)
     source = questions_of(models, recipe.questions)
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
-    check = load_grader(recipe.grader) if recipe.grader else None
-    backend: Backend
-    if isinstance(engine, Server):
-        backend = _on_server(models, engine)
-    else:
-        local = models.in_process(engine)
-        for note in local.notes(lambdas, sampling):
-            on_note(note)
-        backend = local
+    if not recipe.grader:
+        _require_default_grader(questions)
+    check = _own_grader(recipe)
+    backend = _backend(models, engine, lambdas, sampling, on_note)
     grader = grader_name(recipe.grader) if recipe.grader else "default"
     settings = settings_of(backend.describe(), grader, sampling)
     requests = all_requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
@@ -80,6 +79,32 @@ def sweep(
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
         fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
     return summarise(read_rollouts(path), seed=sampling.seed)
+
+
+def _own_grader(recipe: SweepRecipe) -> OwnGrader | None:
+    limit_s = OWN_LIMIT_S if recipe.grader_timeout is None else recipe.grader_timeout
+    return load_grader(recipe.grader, limit_s=limit_s) if recipe.grader else None
+
+
+def _require_default_grader(questions: Sequence[Question]) -> None:
+    """Refuse, before any model runs, questions whose answers could then not be graded."""
+    if any(question.kind == "math" for question in questions):
+        require_installed("math_verify", "grading mathematics", extra="sweep")
+
+
+def _backend(
+    models: Swept,
+    engine: InProcess | Server,
+    lambdas: Sequence[Fraction],
+    sampling: SamplingSettings,
+    on_note: Callable[[str], None],
+) -> Backend:
+    if isinstance(engine, Server):
+        return _on_server(models, engine)
+    local = models.in_process(engine)
+    for note in local.notes(lambdas, sampling):
+        on_note(note)
+    return local
 
 
 def _on_server(models: Swept, server: Server) -> Backend:

@@ -185,9 +185,51 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_ends_after_the_retries
     assert len(ask(server)) == 1
     assert len(server.bodies) == 3
     server.faults = [Fault(status)] * 9
-    with pytest.raises(BackendError, match=rf"returned {status}: .*out of order.* \(after 2 retries\)"):
+    with pytest.raises(BackendError, match=rf"returned {status}: .*out of order.*\(after 2 retries\)"):
         ask(server)
     assert len(server.bodies) == 6
+
+
+def test_an_internal_error_of_a_server_that_answers_nothing_is_soon_given_up_and_names_model_and_flag(
+    server: ChatServer,
+) -> None:
+    server.faults = [Fault(500, b"Internal Server Error", "text/plain")] * 9
+    with pytest.raises(BackendError) as refused:
+        ask(server, connection=Connection(retries=5, timeout_s=20))
+    assert len(server.bodies) == 3
+    assert str(refused.value) == (
+        f"{server.url} returned 500: Internal Server Error (model 'tiny-0.40') (after 2 retries)"
+    )
+    assert refused.value.hint == (
+        "available: tiny-0.00, tiny-0.40, tiny-1.00; "
+        "`transformers serve` knows a checkpoint by its folder: pass --model-name '{path}'"
+    )
+
+
+def test_an_internal_error_of_a_server_that_has_answered_gets_all_retries(server: ChatServer) -> None:
+    asked = backend(server, Connection(concurrency=1, retries=5, timeout_s=20))
+    answers = asked.generate(at(LAM, requests(9)), SAMPLED)
+    next(answers)
+    server.faults = [Fault(500)] * 5
+    assert len(list(answers)) == 8
+    server.faults = []
+
+
+def test_a_lone_surrogate_becomes_a_replacement_character_in_an_answer_and_is_refused_in_a_question(
+    server: ChatServer,
+) -> None:
+    def halved(_: Body, answer: Body) -> Body:
+        answer["choices"][0]["message"]["content"] = "half \ud83d"
+        return answer
+
+    server.reply = halved
+    ((_, answer),) = ask(server)
+    assert answer.text == "half \ufffd"
+    (request,) = at(LAM, requests(1))
+    turns = (replace(request.question.messages[0], content="half \ud83d"),)
+    broken = replace(request, question=replace(request.question, messages=turns))
+    with pytest.raises(BackendError, match="a question holds a lone surrogate"):
+        list(backend(server).generate([broken], SAMPLED))
 
 
 def test_retry_after_is_waited_for(server: ChatServer) -> None:

@@ -1,6 +1,7 @@
 """`dami-merge check-lmc` as it is typed."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -110,7 +111,7 @@ def test_a_twin_in_another_basin_exits_with_one_whatever_its_cosine(tmp_path: Pa
     )
     assert result.exit_code == 1
     assert any(line.split()[:3] == ["close", "weights?", "yes"] for line in result.stdout.splitlines())
-    assert any(line.startswith("one basin?      no") for line in result.stdout.splitlines())
+    assert any(line.split()[:3] == ["one", "basin?", "no"] for line in result.stdout.splitlines())
 
 
 def test_csv_has_one_line_for_every_tensor(pair_folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -161,20 +162,15 @@ def test_a_model_and_itself_differ_nowhere() -> None:
     assert any(line.startswith("all ") and "100.0%" in line for line in output.splitlines())
 
 
-def test_the_heat_map_has_every_layer_by_every_kind_of_module(pair_folders: tuple[Path, Path]) -> None:
+def test_the_heat_map_has_a_bar_for_every_layer_and_kind_of_module(pair_folders: tuple[Path, Path]) -> None:
     lines = run("check-lmc", *pair_folders, "--heat").stdout.splitlines()
-    (heading,) = (line for line in lines if line.startswith("layer ") and "mlp.up_proj" in line)
-    assert "self_attn.q_proj" in heading
-    cells = json.loads(run("check-lmc", *pair_folders, "--json").stdout)["cells"]
-    assert {(cell["layer"], cell["module"]) for cell in cells} >= {
-        ("model.layers.0", "mlp.up_proj"),
-        ("model.layers.1", "self_attn.q_proj"),
-    }
-    for cell in cells:
-        assert any(
-            line.startswith(cell["layer"] + " ") and f"{cell['similarity']['cosine']:.4f}" in line
-            for line in lines
-        ), cell
+    value = json.loads(run("check-lmc", *pair_folders, "--json").stdout)
+    for kind in ("mlp.up_proj", "self_attn.q_proj"):
+        cosines = {t["layer"][-1]: t["similarity"]["cosine"] for t in value["tensors"] if t["module"] == kind}
+        lowest = min(cosines, key=lambda layer: cosines[layer])
+        (line,) = (line for line in lines if line.startswith(kind) and "lowest" in line)
+        assert line.rstrip().endswith(f"lowest {cosines[lowest]:.6f} in {lowest}")
+        assert len(line.split()[1]) == 2, "a bar for each of both layers"
 
 
 def test_a_strip_shows_where_the_broken_layer_is(tmp_path: Path) -> None:
@@ -185,11 +181,9 @@ def test_a_strip_shows_where_the_broken_layer_is(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a", tensors)
     write_checkpoint(tmp_path / "b", other)
     result = run("check-lmc", tmp_path / "a", tmp_path / "b")
-    (strip,) = (line for line in result.stdout.splitlines() if line.startswith("layers  "))
-    marks = strip.split()[1]
-    layers = [line.split()[0] for line in result.stdout.splitlines()[1:5]]
+    lines = result.stdout.splitlines()
     assert result.exit_code == 1
-    assert [layer for layer, mark in zip(layers, marks, strict=True) if mark == "█"] == ["model.layers.1"]
+    assert lines[lines.index("layers of model.layers") + 1].split() == ["0", "▁█"]
     assert "worst layer model.layers.1" in result.stdout
 
 
@@ -398,7 +392,7 @@ def test_names_that_look_like_markup_are_printed_as_they_stand(tmp_path: Path) -
     for name in tensors:
         assert sum(line.startswith(name) for line in result.stdout.splitlines()) >= 2, name
     assert any(
-        line.startswith("layer ") and "[red]w:warning:1[/]" in line for line in result.stdout.splitlines()
+        line.startswith("[red]w:warning:1[/]  ") and "lowest" in line for line in result.stdout.splitlines()
     )
     assert any(
         line.split()[:3] == ["[b]field[/b]", "absent", '"[red]:warning:[/]"']
@@ -441,3 +435,28 @@ def test_a_walk_that_cannot_be_meant_is_refused_before_the_weights_are_read(
 
 def test_a_threshold_near_one_is_not_rounded_to_it(pair_folders: tuple[Path, Path]) -> None:
     assert "(threshold 0.99999999)" in run("check-lmc", *pair_folders, "--threshold", "0.99999999").stdout
+
+
+def test_texts_without_transformers_are_refused_before_a_model_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    result = run("check-lmc", "no/such", "no/such-either", "--texts", "bundled")
+    assert result.exit_code == 3
+    assert "--texts needs transformers, which is not installed" in result.stderr
+    assert "hint: pip install " in result.stderr
+
+
+def test_a_full_disk_neither_hides_the_result_nor_promises_to_resume(
+    pair_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run("check-lmc", *pair_folders, "--html", tmp_path / "page.html")
+    assert result.exit_code == 3
+    assert "connected: " in result.stdout
+    assert result.stderr.startswith(f"error: the disk of {tmp_path} is full (")
+    assert "hint: free some space and run the same command again\n" in result.stderr
+    assert not (tmp_path / "page.html").exists()

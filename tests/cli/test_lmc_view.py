@@ -44,22 +44,6 @@ def _shown(
     return capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("cosine", "mark"),
-    [(1.0, "·"), (0.9999, "·"), (0.9998, "░"), (0.999, "░"), (0.9989, "▒"), (0.99, "▒"), (0.9899, "▓"),
-     (0.95, "▓"), (0.9499, "█"), (-1.0, "█")],
-)  # fmt: skip
-def test_a_layer_has_the_character_of_its_cosine(
-    capsys: pytest.CaptureFixture[str], report: WeightsReport, cosine: float, mark: str
-) -> None:
-    first, *others = (layer for layer in report.layers if layer.matrices)
-    assert first.matrices is not None
-    layer = replace(first, matrices=replace(first.matrices, cosine=cosine))
-    lines = _shown(capsys, replace(report, layers=(layer, replace(others[0], matrices=None))))
-    (strip,) = (line for line in lines if line.startswith("layers  "))
-    assert strip.split()[1] == mark
-
-
 def test_a_point_of_the_path_shows_the_layer_that_moved_most(
     capsys: pytest.CaptureFixture[str], report: WeightsReport
 ) -> None:

@@ -141,6 +141,10 @@ def test_few_questions_have_a_frontier_without_shares(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[1:3]] == ["no", "yes"]
     assert "one question says nothing about others" in lines[4]
+    mixed = [rollout("q", "0", settings="a"), rollout("q", "1", settings="b")]
+    show_sweep(summarise(mixed, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == "These answers come from 2 different settings, so the λ cannot be compared."
     apart = [rollout("q", "0"), rollout("p", "1")]
     show_sweep(summarise(apart, seed=0), Path("r.jsonl"))
     lines = capsys.readouterr().out.splitlines()
@@ -160,6 +164,32 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
     rows = read_rollouts(path)
     assert [(row.question, row.fraction, row.correct) for row in rows] == [("x", "1/2", True)] * 3
     assert read_sidecar(path).settings.grader.startswith(f"{tmp_path / 'mine.py'}:always@")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("return 1.0", "returned 1.0"),
+        ("time.sleep(60)", "no grade within 0.5 s"),
+    ],
+)
+def test_a_grader_that_does_not_grade_ends_the_sweep_with_its_reason_and_keeps_the_rows(
+    grid: Path, tmp_path: Path, body: str, words: str
+) -> None:
+    code = f"import sys, time\ndef f(q, text):\n    if q.id == 'y':\n        {body}\n    return True\n"
+    (tmp_path / "own.py").write_text(code, encoding="utf-8")
+    lines = [json.dumps({"id": name, "prompt": "1a+8b*7", "answer": "3"}) for name in "xyz"]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    result = run(
+        "sweep", grid, "-o", tmp_path / "r.jsonl", "--questions", tmp_path / "q.jsonl", "--samples", 1,
+        "--lambdas", "0", "--temperature", 0, "--batch-size", 1, "--device", "cpu",
+        "--grader", f"{tmp_path / 'own.py'}:f", "--grader-timeout", 0.5,
+    )  # fmt: skip
+    assert result.exit_code == 3
+    assert f"own.py:f, question 'y': {words}" in result.stderr
+    assert "earlier answers are kept" in result.stderr
+    assert [row.question for row in read_rollouts(tmp_path / "r.jsonl")] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -410,3 +440,24 @@ def test_a_report_takes_the_same_weights_at_other_lambdas(rollouts: Path, tmp_pa
     assert run("grid", "-o", tmp_path / "more", "--lambdas", "0,1/4,1").exit_code == 0
     result = run("report", tmp_path / "more", "--rollouts", rollouts, "-o", tmp_path / "p.html")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lambdas", ["0,1/2,1", "0,1/4,1/2,3/4,1"])
+def test_the_bundled_pair_is_called_a_dial(tmp_path: Path, lambdas: str) -> None:
+    pair = (
+        "--live",
+        "bundled:tiny/instruct",
+        "bundled:tiny/thinking",
+        "--lambdas",
+        lambdas,
+        "--device",
+        "cpu",
+    )
+    result = run("sweep", *pair, "-o", tmp_path / "r.jsonl", "--limit", 210, "--samples", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    conclusion = json.loads(result.stdout)["overall"]["comparison"]["conclusion"]
+    assert conclusion["kind"] == "dial"
+    assert "1/2" in conclusion["better"]
+    assert conclusion["confidence"] >= 0.975
+    assert {change["form"] for change in conclusion["changes"]} <= {"gradual", "coarse"}

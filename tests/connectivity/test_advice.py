@@ -12,6 +12,7 @@ from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.dial import Dial, Start
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import CellReport, GroupReport, TensorReport, WeightsReport
+from dami_merge.connectivity.rounding import RoundingReport, Survival
 from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.pairs import weights_of
@@ -83,6 +84,24 @@ def test_a_switch_of_the_answers_fails_a_path_that_is_good_otherwise(report: Wei
     assert [answer.said for answer in answers(check)] == ["yes", "yes", "yes", "yes", "no"]
     assert next_steps(check)[0].startswith("serve the two models themselves and route between them")
     assert not any("build a grid and" in step for step in next_steps(check))
+
+
+def test_a_switch_that_rounding_makes_is_not_taken_for_one_of_the_models(report: WeightsReport) -> None:
+    assert GOOD.dial is not None
+    steep = replace(
+        GOOD.dial, starts=tuple(replace(each, shares=(0, 0, 0, 1, 1)) for each in GOOD.dial.starts)
+    )
+    drowned = RoundingReport(
+        "bfloat16", 10, 0.4, tuple(Survival(Fraction(each, 4), 0.1, 0.9 / each) for each in (1, 2, 3))
+    )
+    check = Check(report, replace(GOOD, dial=steep), rounding=drowned)
+    assert "serve the two models themselves" in "".join(next_steps(check)), "from λ = 0.50 on nothing drowns"
+    worse = replace(drowned, survival=tuple(replace(each, noise=0.9) for each in drowned.survival))
+    said = next_steps(replace(check, rounding=worse))
+    assert (
+        sum("do not take the step between λ = 0.50 and λ = 0.75 for a switch" in each for each in said) == 1
+    )
+    assert not any("serve the two models themselves" in each for each in said)
 
 
 def test_a_path_without_prompts_passes_and_says_that_only_a_sweep_can_tell(report: WeightsReport) -> None:

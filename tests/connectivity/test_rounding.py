@@ -14,6 +14,7 @@ from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity import rounding as module
 from dami_merge.connectivity.advice import next_steps
 from dami_merge.connectivity.check import Check, Walk, check_lmc
+from dami_merge.connectivity.dial import Dial, Start
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import WeightsReport
 from dami_merge.connectivity.rounding import RoundingReport, Survival, examine_rounding
@@ -184,7 +185,7 @@ def stepped(barrier: Fraction, jump: int) -> PathReport:
 
 def test_the_walk_names_rounding_where_it_is_the_cause(weights: WeightsReport) -> None:
     check = Check(weights, stepped(Fraction(1, 5), 1), rounding=survivals(0.9, 0.3, 0.2, 0.1))
-    use, barrier, step = next_steps(check)
+    use, barrier, step, *_ = next_steps(check)
     assert use.startswith("use λ of 0.40 or more")
     assert barrier.startswith(
         "do not take the loss at λ = 0.20 for a barrier: there, rounding to bfloat16 keeps 20%"
@@ -194,11 +195,27 @@ def test_the_walk_names_rounding_where_it_is_the_cause(weights: WeightsReport) -
 
 def test_the_walk_does_not_blame_rounding_elsewhere(weights: WeightsReport) -> None:
     check = Check(weights, stepped(Fraction(3, 5), 3), rounding=survivals(0.9, 0.3, 0.2, 0.1))
-    _, barrier, step = next_steps(check)
+    _, barrier, step, *others = next_steps(check)
     assert barrier.startswith("do not serve λ around 0.60")
     assert step.startswith("expect a sudden switch between λ = 0.60 and λ = 0.80")
     without = next_steps(replace(check, rounding=None))
-    assert without == (barrier, step)
+    assert without == (barrier, step, *others)
+
+
+def test_a_switch_in_how_answers_begin_is_blamed_on_rounding_only_where_it_drowns_the_difference(
+    weights: WeightsReport,
+) -> None:
+    lambdas = even_grid(5)
+    begins = (0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
+    start = Start(0, "", "a", "b", 1.0, begins, tuple(each > 0.5 for each in begins))
+    path = replace(stepped(Fraction(0), 9), barrier_above_line=0.0, dial=Dial(lambdas, (start,) * 8, 1.0))
+    drowned = Check(weights, path, rounding=survivals(0.9, 0.9, 0.2, 0.1))
+    steps = next_steps(drowned)
+    assert any(step.startswith("do not take the step between λ = 0.20 and λ = 0.40") for step in steps)
+    assert not any("λ is a switch" in step for step in steps)
+    kept = next_steps(replace(drowned, rounding=survivals(0.1, 0.1, 0.2, 0.9)))
+    assert any("λ is a switch" in step for step in kept)
+    assert not any("do not take the step" in step for step in kept)
 
 
 def test_before_a_grid_is_written_its_own_lambdas_are_judged() -> None:

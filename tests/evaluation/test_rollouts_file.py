@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from dami_merge.errors import DiskFull, InputRefused, OutputRefused
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import (
+    RolloutsFile,
     Settings,
     open_rollouts,
     read_rollouts,
@@ -255,3 +258,34 @@ def test_a_line_that_the_system_takes_in_parts_is_whole(
     _filled(path, _row("q000"), _row("q001"))
     monkeypatch.undo()
     assert read_rollouts(path) == (_row("q000"), _row("q001"))
+
+
+@contextmanager
+def _opened_and_failing(path: Path) -> Iterator[RolloutsFile]:
+    with open_rollouts(path, SETTINGS, QUESTIONS) as file:
+        yield file
+        raise RuntimeError("gone")
+
+
+def test_a_run_that_fails_before_its_first_sample_leaves_no_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with pytest.raises(RuntimeError, match="gone"), _opened_and_failing(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    path.symlink_to(path)
+    with pytest.raises(OutputRefused, match="cannot be written"), open_rollouts(path, SETTINGS, QUESTIONS):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_fails_after_a_sample_keeps_its_files_and_so_does_one_that_was_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "r.jsonl"
+    with pytest.raises(RuntimeError, match="gone"), _opened_and_failing(path) as file:
+        file.append(_row("q000"))
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    assert len(before) == 3
+    with pytest.raises(RuntimeError, match="gone"), _opened_and_failing(path):
+        pass
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before

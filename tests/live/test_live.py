@@ -31,6 +31,7 @@ from dami_merge.lambdas import even_grid, folder_name
 from dami_merge.live import LiveModel, load_live
 from dami_merge.live.loading import load_checkpoint
 from dami_merge.optional import install_hint
+from dami_merge.router.route import Router
 from dami_merge.tensors.compiled import compiled_interpolate
 from dami_merge.tensors.interpolate import interpolate
 from dami_merge.tensors.kernels import TORCH, Kernel
@@ -303,7 +304,7 @@ def test_lambda_is_unknown_before_the_first_and_after_an_unfinished_one() -> Non
     assert live.lam is None
 
 
-@pytest.mark.parametrize("lam", [1.5, "1/4097", float("nan")])
+@pytest.mark.parametrize("lam", [1.5, "-1/4097", float("nan")])
 def test_what_is_no_lambda_is_refused_and_writes_nothing(lam: float | str) -> None:
     instruct, thinking = sides()
     parameters = blank(instruct)
@@ -313,6 +314,33 @@ def test_what_is_no_lambda_is_refused_and_writes_nothing(lam: float | str) -> No
         live.set_lambda(lam)
     assert live.lam == 0
     assert torch.equal(parameters["matrix"], instruct["matrix"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "set_to"),
+    [
+        (0.3712345678, Fraction(875, 2357)),
+        (1 / 3, Fraction(1, 3)),
+        ("1/4097", Fraction(1, 4096)),
+        (1e-9, Fraction(0)),
+        (1 - 1e-9, Fraction(1)),
+        ("4095/4096", Fraction(4095, 4096)),
+    ],
+)
+def test_what_a_router_wants_is_set_as_the_nearest_lambda_that_a_grid_could_hold(
+    tiny_grid: Path, wanted: float | str, set_to: Fraction
+) -> None:
+    route = Router.from_grid(tiny_grid, estimator=lambda _: wanted).route("1 + 1")
+    assert route.wanted is not None
+    instruct, thinking = sides()
+    parameters, others = blank(instruct), blank(instruct)
+    live = LiveModel(parameters, instruct, thinking)
+    assert live.set_lambda(route.wanted) == live.lam == set_to
+    assert abs(set_to - route.wanted) <= Fraction(1, 8192)
+    LiveModel(others, instruct, thinking).set_lambda(set_to)
+    assert {name: raw(tensor) for name, tensor in parameters.items()} == {
+        name: raw(tensor) for name, tensor in others.items()
+    }
 
 
 def test_all_differences_in_names_shapes_and_dtypes_are_told_at_once() -> None:

@@ -245,6 +245,7 @@ def test_answers_of_two_settings_are_said_not_to_compare(reader: Reader, swept: 
         "come from 2 different settings, so the λ cannot be compared"
         in page.locator(".verdict.bad").inner_text()
     )
+    assert page.locator("#verdict").count() == 0
     rows = [rollout("q000", "0"), rollout("q000", "1")]
     assert _opened(reader, rows, swept, tmp_path).page.locator(".verdict.bad").count() == 0
 

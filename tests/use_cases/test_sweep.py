@@ -1,5 +1,6 @@
 """A sweep as a library user has it: from a grid or a pair to a report, without a command."""
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from dami_merge import InProcess, Server, SweepRecipe, SweptGrid, SweptPair, read_rollouts, sweep
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_model
-from dami_merge.errors import GridUnreadable, LambdaError, UsageError
+from dami_merge.errors import DamiMergeError, GridUnreadable, LambdaError, UsageError
 from dami_merge.evaluation.rollouts_file import read_sidecar
 from dami_merge.sampling import SamplingSettings
 from tests.openai_server import running_server
@@ -96,3 +97,14 @@ def test_a_server_is_asked_for_every_lambda_by_its_served_name(tiny_grid: Path, 
     ]
     assert report.lambdas == LAMBDAS
     assert read_sidecar(path).settings.backend["backend"] == "openai"
+
+
+def test_grading_without_its_package_is_refused_before_a_model_runs(
+    tiny_grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"prompt": "1 + 1?", "answer": "2"}\n', encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(DamiMergeError, match="grading mathematics needs math_verify, which is not installed"):
+        sweep(tiny_grid, tmp_path / "r.jsonl", SweepRecipe(questions=str(file)))
+    assert list(tmp_path.iterdir()) == [file]

@@ -11,6 +11,7 @@ from dami_merge.evaluation.grading.boxed import last_boxed, plain
 from dami_merge.evaluation.grading.equal import Equality
 from dami_merge.evaluation.grading.letter import letter
 from dami_merge.evaluation.grading.math_judge import LIMIT_S, MathJudge
+from dami_merge.evaluation.grading.own_grader import OwnGrader
 from dami_merge.evaluation.grading.stated import stated
 from dami_merge.evaluation.questions.question import Question
 
@@ -66,8 +67,10 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """Stop the math-verify process if it was started."""
+        """Stop the process of math-verify, and that of the user's grader, if they were started."""
         self._judge.close()
+        if isinstance(self._check, OwnGrader):
+            self._check.close()
 
     def grade(self, question: Question, answer_text: str) -> Grade:
         """Grade the text that follows the thinking block.

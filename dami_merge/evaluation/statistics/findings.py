@@ -116,8 +116,8 @@ def _frontier_shares(members: Sequence[Served]) -> str:
 
 
 def _unclear(each: Served) -> str:
-    if each.better_than is None or each.better_share is None:
-        return label(each.lam)
+    assert each.better_than is not None, "only λ with a cheaper member are unclear"  # noqa: S101
+    assert each.better_share is not None, "only resamples leave λ unclear"  # noqa: S101
     return (
         f"{label(each.lam)} (more accurate than {label(each.better_than)} in"
         f" {share_of_resamples(each.better_share)} of resamples)"

@@ -15,8 +15,8 @@ LEVEL = 0.95
 FEWEST = 10
 """Fewest questions whose spread is used for an interval. Source: ours. Means over N questions with normal
 quantiles cover P(|t| < 1.96) with N - 1 degrees of freedom, so 92% for 10 questions and 70% for two;
-percentile intervals are narrower still by √((N-1)/N), and cover 90% and 60%. A single question has no spread
-and says nothing about others."""
+percentile intervals are narrower still, and cover 90% and 50%. A single question has no spread and says
+nothing about others."""
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 

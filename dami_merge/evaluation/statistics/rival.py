@@ -24,9 +24,9 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         difference: The λ, `stop`, against λ = 1, `start`.
-        equal: Whether it is shown to be as accurate: the interval of the difference lies above -`MARGIN`, and
-            there are at least `FEWEST_FOR_EQUAL` questions. Of published points, which have no interval,
-            the difference itself.
+        equal: Whether it is shown to be at least as accurate: the interval of the difference lies above 0, or
+            above -`MARGIN` with at least `FEWEST_FOR_EQUAL` questions. Of published points, which have no
+            interval, the difference itself must.
         needed: If it is not shown, about how many questions would narrow the interval to ±`MARGIN`.
     """
 
@@ -90,4 +90,6 @@ def _saves(each: Difference) -> bool:
 def _equal(each: Difference) -> bool:
     if each.accuracy_interval is None:
         return each.accuracy >= -MARGIN
+    if each.accuracy_interval.low > 0:
+        return True
     return each.questions >= FEWEST_FOR_EQUAL and each.accuracy_interval.low >= -MARGIN

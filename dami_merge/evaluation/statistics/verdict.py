@@ -159,8 +159,6 @@ def _between(comparison: Comparison, found: Conclusion) -> str:
     if found.better:
         verb = "is" if len(found.better) == 1 else "are"
         return f"Still, λ = {names(found.better)} {verb} more accurate than {mixing} for the same tokens."
-    if not found.gains:
-        return ""
     most = max(found.gains, key=_upper)
     limit = f"; the interval of λ = {label(most.lam)} reaches highest, to {100 * _upper(most):+.1f} points"
     hull = set(comparison.pareto.hull) == {comparison.points[0].lam, comparison.points[-1].lam}
@@ -260,5 +258,5 @@ def _rival(found: Rival | None) -> str:
             f" from {each.questions:,} questions: {measured}{_needed(found.needed)}."
         )
     above = each.accuracy_interval is not None and each.accuracy_interval.low > 0
-    verb = "is more accurate than" if above else "is as accurate as"
-    return f"λ = {label(each.stop)} {verb} Thinking with {saving}: {measured}."
+    claim = "is more accurate than Thinking" if above else f"is as accurate as Thinking, within {_MARGIN},"
+    return f"λ = {label(each.stop)} {claim} with {saving}: {measured}."

@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ from dami_merge.evaluation.grading.thinking import split_thinking
 from dami_merge.evaluation.questions.question import AnswerKind, Message, Question
 from tests.evaluation.grading.table import TABLE, Case
 
+ROOT = Path(__file__).parent.parent.parent.parent
 KINDS: dict[str, AnswerKind] = {"boxed": "math", "texts": "math", "choice": "choice", "exact": "exact"}
 
 
@@ -47,6 +49,13 @@ def test_a_letter_that_is_right_for_one_choice_is_wrong_for_every_other(grader: 
 def test_every_correct_answer_of_the_table_is_right_against_itself(grader: Grader) -> None:
     for gold in {case.gold for case in TABLE["boxed"]}:
         assert graded(grader, Case("itself", gold, gold, correct=True), "boxed"), gold
+
+
+def test_the_readme_counts_the_cases() -> None:
+    readme = (ROOT / "dami_merge" / "evaluation" / "README.md").read_text(encoding="utf-8")
+    for name, rows in TABLE.items():
+        right = sum(case.correct for case in rows)
+        assert f"(`{name}.txt`) | {right} | {len(rows) - right} |" in readme
 
 
 def test_the_table_has_both_sides_of_every_topic() -> None:
@@ -135,10 +144,8 @@ def test_a_text_that_repeats_itself_is_graded_at_once(grader: Grader, loop: str)
             assert time.monotonic() - begun_s < 3
 
 
-TOKENS = [
-    *[r"42", r"\frac", r"{", r"}", r"$", r"\text{", r"(", r")", r"[", r"]", r",", r"or", r"and", r"=", r"<", r"\le", r"^", r"_", r"%", r"\pm", r"\cup", r"x", r"cm", r"\$", r"/", r"!", r"'", r"1", r"\sqrt", r"\boxed{", r"not", r"A"],
-    *[r"是", r"\\", r"&", r"?", r".", r"B"], "answer is", "\n", " ",
-]  # fmt: skip
+WORDS = r"42 \frac { } $ \text{ ( ) [ ] , or and = < \le ^ _ % \pm \cup x cm \$ / ! ' 1 \sqrt \boxed{ not A"
+TOKENS = (*WORDS.split(), "是", r"\\", "&", "?", ".", "B", "answer is", "\n", " ")
 
 
 def test_random_answers_are_wrong_and_break_nothing(grader: Grader) -> None:

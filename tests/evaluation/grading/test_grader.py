@@ -12,6 +12,7 @@ from dami_merge.bundled import bundled_questions
 from dami_merge.errors import DamiMergeError
 from dami_merge.evaluation.grading import math_judge
 from dami_merge.evaluation.grading.grader import Grade, Grader
+from dami_merge.evaluation.grading.line_process import LineProcess
 from dami_merge.evaluation.grading.math_judge import MathJudge
 from dami_merge.evaluation.grading.thinking import split_thinking
 from dami_merge.evaluation.questions.question import AnswerKind, Message, Question
@@ -231,8 +232,8 @@ def test_a_process_that_was_killed_is_replaced() -> None:
     with closing(MathJudge()) as judge:
         assert judge.judge("0.5", r"\frac12")
         assert judge._process is not None
-        judge._process.kill()
-        judge._process.wait()
+        judge._process._process.kill()
+        judge._process._process.wait()
         assert judge.judge("0.5", r"\frac12")
     assert judge._process is None
 
@@ -303,7 +304,7 @@ def test_an_interrupt_ends_the_process_so_that_no_answer_is_read_for_another(
     with closing(MathJudge()) as judge:
         assert judge.judge("1", "1.0")
         with monkeypatch.context() as patch:
-            patch.setattr(math_judge, "_line", interrupted)
+            patch.setattr(LineProcess, "receive", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 judge.judge("1", "1.0")
         assert judge._process is None

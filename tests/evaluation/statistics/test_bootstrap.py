@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dami_merge.errors import InputRefused
 from dami_merge.evaluation.grading.thinking import Thinking
 from dami_merge.evaluation.statistics.bootstrap import percentiles, published, resample
-from dami_merge.evaluation.statistics.interval import Interval
+from dami_merge.evaluation.statistics.interval import FEWEST, Interval
 from dami_merge.evaluation.statistics.point import Point
 from dami_merge.evaluation.statistics.table import Table, tabulate
 from tests.evaluation.simulated import binomial_range, rollout, sweep
@@ -75,6 +75,21 @@ def test_fewer_than_ten_questions_have_no_interval_and_no_confidence(questions: 
     assert (found.questions, intervals) == (questions, (None, None, None))
     assert found.tokens_ratio == 2
     assert drawn.confidence(drawn.tokens[:, 1] > drawn.tokens[:, 0]) is None
+
+
+@pytest.mark.parametrize(("questions", "covered"), [(2, 0.5), (FEWEST, 0.904)])
+def test_intervals_of_ten_questions_cover_ninety_percent_and_of_two_only_half(
+    questions: int, covered: float
+) -> None:
+    """Of 10: ±1.96 √(9/10) standard errors, P(|t_9| < 1.859); of two, it reaches from one to the other."""
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(1500):
+        values = generator.normal(size=questions)
+        found = percentiles(values[generator.integers(questions, size=(500, questions))].mean(axis=1))
+        hits += found.low <= 0 <= found.high
+    low, high = binomial_range(1500, covered)
+    assert low <= hits / 1500 <= high
 
 
 def test_published_points_are_compared_as_they_are_and_without_an_interval() -> None:

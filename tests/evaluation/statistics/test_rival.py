@@ -80,6 +80,15 @@ def test_few_questions_never_show_equality_even_if_all_agree() -> None:
     assert not within_margin(Interval(-0.031, 0.01), 500)
 
 
+def test_twenty_questions_can_show_that_a_lambda_is_better() -> None:
+    found = rival([against("1/2", 0.3, 0.2, 0.5, questions=20)])
+    assert found is not None
+    assert found.equal
+    unsure = rival([against("1/2", 0.2, 0.2, 0.5, questions=20)])
+    assert unsure is not None
+    assert not unsure.equal
+
+
 def test_a_published_difference_speaks_for_itself() -> None:
     found = rival([against("0.8", 0.001, None, 17574 / 22813, questions=30)])
     assert found is not None

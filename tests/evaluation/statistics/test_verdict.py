@@ -121,11 +121,14 @@ def test_twenty_questions_that_may_have_lost_thirty_points_are_too_few_to_replac
     assert replaces.endswith(" questions would narrow this to ±3 points.")
 
 
-@pytest.mark.parametrize(("right", "words"), [(150, "is as accurate as"), (190, "is more accurate than")])
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [(150, "is as accurate as Thinking, within 3 points,"), (190, "is more accurate than Thinking")],
+)
 def test_a_lambda_that_is_shown_to_replace_thinking_is_said_to(right: int, words: str) -> None:
     told = said(cells(("0", 20, 2), ("1/2", right, 60), ("1", 150, 100), questions=200))
     (replaces,) = (sentence for sentence in told if "Thinking" in sentence)
-    assert replaces.startswith(f"λ = 0.50 {words} Thinking with 40% fewer tokens: +")
+    assert replaces.startswith(f"λ = 0.50 {words} with 40% fewer tokens: +")
 
 
 @pytest.mark.parametrize(
@@ -208,3 +211,61 @@ def test_numbers_are_written_as_far_as_they_are_known() -> None:
     assert (resampled(None), resampled(0.97)) == ("", " (in 97% of resamples)")
     assert points(-0.05, None) == "-5.0 points"
     assert [token_count(count) for count in (0.5, 99.9, 100.4, 12345)] == ["0.5", "99.9", "100", "12,345"]
+
+
+def test_a_dial_of_which_every_lambda_between_gains_says_all() -> None:
+    first, best, budgets, *_ = said(
+        cells(("0", 2, 10), ("1/3", 90, 20), ("2/3", 96, 30), ("1", 100, 200), questions=100)
+    )
+    assert first.startswith(
+        "λ is a dial here: all 2 λ between the ends are more accurate than sending a share"
+    )
+    assert best.startswith("The most is gained at λ = 2of3: +83.7 points (95% interval +")
+    assert budgets.startswith(
+        "For a budget of mean tokens, serve λ = 0.00 from 10.0 (2.0%), λ = 1of3 from 20.0 (90"
+    )
+
+
+def test_a_dial_with_one_lambda_worth_serving_has_no_budgets() -> None:
+    told = said(cells(("0", 2, 60), ("1/2", 20, 10), ("1", 12, 100)))
+    assert told[0].startswith("λ is a dial here: λ = 0.50 is more accurate than")
+    assert not any(sentence.startswith("For a budget") for sentence in told)
+    assert told[-1].startswith(
+        "λ = 0.50 is more accurate than Thinking with 90% fewer tokens: +40.0 points (95%"
+    )
+
+
+def test_a_dial_whose_accuracy_rises_early_says_where() -> None:
+    """As the bundled pair at temperature 0: steep up to λ = 0.2, while its answers grow all along."""
+    rows = simulated(*bundled("greedy", tuple(n / 10 for n in range(11))), questions=1000)
+    told = said(rows)
+    assert told[0].startswith("λ is a dial here")
+    assert any(
+        "% of the change in accuracy is between λ = 0.00 and λ = 0.20 (in " in sentence for sentence in told
+    )
+
+
+def test_a_switch_between_two_of_three_lambdas_has_one_between() -> None:
+    rows = [
+        rollout(f"q{n}", lam, correct=n < right, tokens=tokens, thinking="closed" if right > 9 else "none")
+        for lam, right, tokens in (("0", 2, 10), ("9/10", 2, 10), ("1", 30, 40))
+        for n in range(40)
+    ]
+    told = said(rows)
+    assert told[0].startswith(
+        "λ is a switch here: up to λ = 0.90 the model answers much as Instruct, from λ = 1.00 on"
+    )
+    assert told[2].startswith(
+        "The hull is the two ends, so sending a share of the queries to λ = 0.00 and the rest"
+    )
+
+
+def test_a_path_without_its_ends_names_the_lambdas_it_has() -> None:
+    rows = [
+        rollout(f"q{n}", lam, correct=n < right, tokens=tokens, thinking="closed" if right > 9 else "none")
+        for lam, right, tokens in (("1/10", 2, 10), ("1/2", 2, 10), ("6/10", 30, 40), ("9/10", 30, 40))
+        for n in range(40)
+    ]
+    told = said(rows)
+    assert "answers much as λ = 0.10, from λ = 0.60 on much as λ = 0.90 (in" in told[0]
+    assert not any("Thinking " in sentence for sentence in told)
