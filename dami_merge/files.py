@@ -83,15 +83,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_durable(path: Path, data: bytes) -> None:
+def write_durable(path: Path, data: bytes, *, resumes: bool = False) -> None:
     """Write a small file atomically: temporary name, fsync, rename, fsync of the folder.
+
+    Args:
+        path: The file.
+        data: Its whole content.
+        resumes: See `disk_full_is_clear`.
 
     Raises:
         DiskFull: The disk is full; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with disk_full_is_clear(path.parent, resumes=False), temporary.open("wb") as file:
+        with disk_full_is_clear(path.parent, resumes=resumes), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
