@@ -23,6 +23,7 @@ from dami_merge.connectivity.predictions import alike, measured
 from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.live import LiveModel, load_live
+from dami_merge.tensors.threads import fitting_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -228,15 +229,16 @@ def walk_pair(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(sides[1].root)
-    return walk(
-        model,
-        live,
-        tokenizer,
-        texts,
-        lambdas,
-        settings=PathSettings(temperature=_temperature(model), written_tokens=written_tokens),
-        on_point=on_point,
-    )
+    with fitting_threads(model):
+        return walk(
+            model,
+            live,
+            tokenizer,
+            texts,
+            lambdas,
+            settings=PathSettings(temperature=_temperature(model), written_tokens=written_tokens),
+            on_point=on_point,
+        )
 
 
 def _temperature(model: "PreTrainedModel") -> float:
