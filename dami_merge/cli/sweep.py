@@ -93,7 +93,7 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     help="Cap on the tokens of an answer; a truncated answer is wrong and counts as the whole cap."
     "  [default: the grid's, else 81920]",
 )
-@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of every random draw.  [default: 0]")
 @click.option(
     "--grader",
     metavar="MODULE:FUNCTION",

@@ -12,6 +12,7 @@ from dami_merge.lambdas import ordered, parse_lambda
 from dami_merge.sampling import Sampling, SamplingSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -25,7 +26,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
         lambdas: λ as YAML scalars: `0`, `1/2`, `0.8`.
         limit: Number of questions to use, from the start of the source.
         samples: Answers per question and λ.
-        seed: Seed of every random draw.
+        seed: Seed of every random draw, below 2^63.
         grader: `module:function` or `file.py:function`.
     """
 
@@ -35,7 +36,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     lambdas: list[str | float | int] | None = None
     limit: Count | None = None
     samples: Count | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     grader: str | None = None
 
     def __post_init__(self) -> None:
