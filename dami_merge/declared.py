@@ -25,18 +25,45 @@ def read_yaml(path: Path, form: type[Form], *, older: Mapping[str, str] = Mappin
         RecipeError: The file cannot be read or parsed, or has a field that is unknown, duplicated, missing
             or of the wrong type.
     """
+    return declared_as(form, _renamed(parse_yaml(path), older), path)
+
+
+def parse_yaml(path: Path) -> object:
+    """Parse a YAML file as plain data, without knowing its fields.
+
+    Raises:
+        RecipeError: The file cannot be read or parsed, or has a duplicate field.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+        return yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except RecursionError as error:
+        raise RecipeError(f"{path} is nested too deeply") from error
+    except (ValueError, yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
+
+
+_CONSTRUCTOR_ERRORS = (AttributeError, KeyError, TypeError)
+"""What PyYAML raises for a value that does not fit its tag, such as `!!bool maybe`."""
+
+
+def declared_as(form: type[Form], content: object, path: Path) -> Form:
+    """Convert parsed YAML to the struct that declares it.
+
+    Raises:
+        RecipeError: A field is unknown, missing or of the wrong type, or holds half of a surrogate pair.
+    """
     try:
-        return msgspec.convert(_renamed(content, older), form)
+        value = msgspec.convert(content, form)
+        msgspec.json.encode(value)
     except msgspec.ValidationError as error:
         fields = ", ".join(form.__struct_encode_fields__)
         raise RecipeError(f"{path}: {error}", hint=f"the known fields are {fields}") from error
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(error.object[error.start]):04X}"
+        raise RecipeError(f"{path} holds {half}, half of a surrogate pair, which is not Unicode") from error
+    return value
 
 
 def _renamed(content: object, older: Mapping[str, str]) -> object:

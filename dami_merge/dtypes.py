@@ -66,3 +66,21 @@ FLOAT_NAMES: tuple[FloatName, ...] = get_args(FloatName)
 
 HEADER_NAMES: Mapping[str, str] = {row.torch: row.header for row in _TABLE}
 """Maps the torch name to the header name, such as `bfloat16` to `BF16`."""
+
+_OTHER_SPELLINGS: Mapping[str, FloatName] = {
+    "bf16": "bfloat16",
+    "fp16": "float16", "f16": "float16", "half": "float16",
+    "fp32": "float32", "f32": "float32", "float": "float32", "single": "float32",
+    "fp64": "float64", "f64": "float64", "double": "float64",
+}  # fmt: skip
+
+
+def meant_float(spelling: str) -> FloatName | None:
+    """Return the float dtype that people mean by another spelling; None if it is not a known one.
+
+    Example:
+        >>> meant_float("fp16"), meant_float("torch.bfloat16"), meant_float("int8")
+        ('float16', 'bfloat16', None)
+    """
+    short = spelling.strip().casefold().removeprefix("torch.")
+    return next((name for name in FLOAT_NAMES if name == short), None) or _OTHER_SPELLINGS.get(short)

@@ -6,7 +6,7 @@ Digests, durable writes, publishing by rename, free space, locks. Knows nothing 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import filelock
 import msgspec
 from blake3 import blake3
 
-from dami_merge.errors import DiskFull, OutputRefused
+from dami_merge.errors import DiskFull, InputRefused, OutputRefused, Problem
 
 CHUNK_BYTES = 4 << 20
 DIGEST_PREFIX = "blake3:"
@@ -127,6 +127,51 @@ def disk_full_is_clear(folder: Path, *, resumes: bool = True) -> Iterator[None]:
         raise disk_full(folder, resumes=resumes) from error
 
 
+_WAYS_OUT: Mapping[int, str] = {
+    errno.EMFILE: "raise the limit on open files (`ulimit -n 4096`), or choose fewer λ at once",
+    errno.ENFILE: "close other programs: the system has no more open files",
+    errno.EFBIG: "raise the limit on the size of a file (`ulimit -f unlimited`), or choose another disk",
+    errno.EIO: "the disk is faulty: choose another one",
+}
+
+
+def _way_out(error: OSError, otherwise: str) -> str:
+    """Return what to do about an error of the operating system, as a hint."""
+    return _WAYS_OUT.get(error.errno or 0, otherwise)
+
+
+@contextmanager
+def writing_is_clear(folder: Path) -> Iterator[None]:
+    """Turn every error of the operating system into one with a hint, for work that writes into a folder.
+
+    Raises:
+        DiskFull: The disk is full.
+        OutputRefused: Anything else, such as a missing permission; names the file, or else the folder.
+    """
+    try:
+        with disk_full_is_clear(folder):
+            yield
+    except OSError as error:
+        fact = f"{error.filename or folder}: {error.strerror or error}"
+        hint = _way_out(error, "choose another place, or make this one accessible")
+        raise OutputRefused(fact, hint=hint) from error
+
+
+@contextmanager
+def reading_is_clear() -> Iterator[None]:
+    """Turn every error of the operating system into one with a hint, for work that reads a model.
+
+    Raises:
+        InputRefused: A file cannot be read; names it.
+    """
+    try:
+        yield
+    except OSError as error:
+        fact = f"{error.filename or 'a file of the model'} cannot be read: {error.strerror or error}"
+        hint = _way_out(error, "make it readable, or give another copy of the model")
+        raise InputRefused([Problem("unreadable", fact, hint)]) from error
+
+
 def disk_full(folder: Path, *, resumes: bool = True) -> DiskFull:
     """Build the error for a disk that filled up during the run; see `disk_full_is_clear`."""
     return DiskFull(
@@ -138,18 +183,26 @@ def disk_full(folder: Path, *, resumes: bool = True) -> DiskFull:
 def free_bytes(path: Path) -> int:
     """Return the bytes available to this user on the disk of `path`, which need not exist yet."""
     place = path.absolute()
-    while not place.exists():
+    while not _exists(place):
         place = place.parent
     return shutil.disk_usage(place).free
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way may not be searched, or the name is too long
+        return False
+
+
 @contextmanager
-def locked(path: Path, *, what: Path) -> Iterator[None]:
+def locked(path: Path, *, what: Path, elsewhere: str = "choose another output with -o") -> Iterator[None]:
     """Hold a lock file; a second holder is refused at once. Killing the holder releases the lock.
 
     Args:
         path: The lock file; its folder must exist.
         what: The file or folder that the lock protects, for the message.
+        elsewhere: What to do instead of waiting, for the hint.
 
     Raises:
         OutputRefused: Another process holds the lock.
@@ -160,7 +213,7 @@ def locked(path: Path, *, what: Path) -> Iterator[None]:
     except filelock.Timeout as error:
         raise OutputRefused(
             f"another run is working on {what}",
-            hint="wait for it to finish, or choose another output with -o",
+            hint=f"wait for it to finish, or {elsewhere}",
         ) from error
     try:
         yield

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dami_merge.checkpoint.folder import read_json
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.sampling import FILE_NAMES, SamplingSettings
 

@@ -11,7 +11,7 @@ NEUTRAL = frozenset({
     # identity and libraries
     "_name_or_path", "name_or_path", "transformers_version", "unsloth_version", "unsloth_fixed", "auto_map",
     # the dtype is taken from the tensors
-    "torch_dtype", "dtype",
+    "dtype",
     # context length and token ids
     "max_position_embeddings", "model_max_length", "bos_token_id", "eos_token_id", "pad_token_id",
     "sep_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
@@ -76,12 +76,19 @@ def _is_neutral(field: str, *sides: Mapping[str, object]) -> bool:
 
 
 def _flat(config: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in _plain_rope(config).items():
+    for key, value in _one_dtype(_plain_rope(config)).items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}.")
         elif value is not None and key not in QUANTIZATION_FIELDS:
             yield path, value
+
+
+def _one_dtype(config: Mapping[str, object]) -> dict[str, object]:
+    """Map `torch_dtype`, the older name, to `dtype`; like transformers, prefer `dtype` if both are given."""
+    plain = {key: value for key, value in config.items() if key != "torch_dtype"}
+    older = config.get("torch_dtype")
+    return plain if older is None or plain.get("dtype") is not None else {**plain, "dtype": older}
 
 
 def _plain_rope(config: Mapping[str, object]) -> dict[str, object]:

@@ -33,7 +33,6 @@ _LEAVES: Mapping[str, str] = {
     "bos_token_id": "prompts begin with the donor's token",
     "eos_token_id": "generation stops at the donor's tokens",
     "pad_token_id": "affects padding only",
-    "torch_dtype": "the dtype of the stored weights counts, not this field",
     "dtype": "the dtype of the stored weights counts, not this field",
     "transformers_version": "only records which version wrote the file",
     "use_cache": "affects speed only",

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from dami_merge.checkpoint import config
 from dami_merge.checkpoint.consequences import consequence
-from dami_merge.checkpoint.folder import Checkpoint, read_json
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.checkpoint.tokenizer import chat_template, tokenizer_problems
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 GENERATION_FILE = "generation_config.json"
 
@@ -63,6 +65,7 @@ class PairDifferences:
         return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)
 
 
+@reading_is_clear()
 def pair_differences(instruct: Checkpoint, thinking: Checkpoint) -> PairDifferences:
     """Compare the small files of both sides.
 
@@ -107,7 +110,7 @@ def _generation(instruct: Checkpoint, thinking: Checkpoint) -> tuple[ConfigDiffe
 
 def _generation_config(side: Checkpoint) -> Mapping[str, object]:
     path = side.root / GENERATION_FILE
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path, spec=side.spec) if path.is_file() else {}
     if not isinstance(content, dict):
         raise InputRefused([Problem("generation", f"{side.spec}: {GENERATION_FILE} is not a JSON object")])
     return content

@@ -3,7 +3,6 @@
 Reads headers and small files only. Knows nothing about a second model, λ or torch.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 
 from dami_merge.checkpoint.header import Header, TensorInfo, read_header
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.errors import InputRefused, Problem
 
 SINGLE_FILE = "model.safetensors"
@@ -37,7 +37,6 @@ Safe to call from several threads. Raises HubError.
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _MAX_NAME_BYTES = 255
-_MAX_CONFIG_DEPTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +108,22 @@ def open_folder(
             files[name] = found
     if not problems:
         problems += _index_problems(spec, placed, files)
+    sidecars, source_id = sidecar_names(root), source_id or root.resolve().name
+    problems += [
+        Problem("name", f"{spec}: the name {name!r} is not UTF-8", "rename it: grid.json could not hold it")
+        for name in (source_id, *sidecars)
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name)
+    ]
     if problems:
         raise InputRefused(problems)
     return Checkpoint(
         spec=spec,
-        source_id=source_id or root.resolve().name,
+        source_id=source_id,
         revision=revision,
         root=root,
         files=files,
         config=config,
-        sidecars=sidecar_names(root),
+        sidecars=sidecars,
         remote=remote_header is not None,
     )
 
@@ -156,38 +161,15 @@ def _other_indexes(names: Iterable[str]) -> set[str]:
     return {name for name in names if name.endswith(".index.json")}
 
 
-def read_json(path: Path) -> object:
-    """Parse a small JSON file.
-
-    Raises:
-        InputRefused: The file cannot be read, or is not UTF-8 JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputRefused([Problem("json", f"{path.name} cannot be read: {error}")]) from error
-
-
 def _read_config(root: Path, spec: str) -> Mapping[str, object]:
     if not (root / CONFIG_FILE).is_file():
         adapter = (root / "adapter_config.json").is_file()
         hint = "merge the LoRA adapter into its base model first" if adapter else "is it a model folder?"
         raise InputRefused([Problem("no-config", f"{spec} has no {CONFIG_FILE}", hint)])
-    try:
-        config = read_json(root / CONFIG_FILE)
-    except InputRefused as error:
-        raise InputRefused(_prefixed(spec, error.problems)) from error
+    config = read_json(root / CONFIG_FILE, spec=spec)
     if not isinstance(config, dict):
         raise InputRefused([Problem("config", f"{spec}: {CONFIG_FILE} is not a JSON object")])
-    if _deeper(config, _MAX_CONFIG_DEPTH):
-        message = f"{spec}: {CONFIG_FILE} is nested deeper than {_MAX_CONFIG_DEPTH} levels"
-        raise InputRefused([Problem("config", message)])
     return config
-
-
-def _deeper(value: object, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_deeper(item, levels - 1) for item in inner)
 
 
 def _weight_files(
@@ -229,9 +211,9 @@ def _indexed_files(
     root: Path, spec: str, *, remote: bool
 ) -> tuple[dict[str, frozenset[str] | None], list[Problem]]:
     try:
-        content = read_json(root / INDEX_FILE)
+        content = read_json(root / INDEX_FILE, spec=spec)
     except InputRefused as error:
-        return {}, _prefixed(spec, error.problems)
+        return {}, list(error.problems)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         return {}, [Problem("index", f"{spec}: {INDEX_FILE} has no weight_map")]

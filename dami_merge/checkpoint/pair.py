@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from dami_merge.checkpoint.config import differences
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import TensorInfo
+from dami_merge.checkpoint.padding import vocabulary_padding
 from dami_merge.checkpoint.quantization import quantization_problem
+from dami_merge.checkpoint.roles import swapped_note
+from dami_merge.checkpoint.tensor_sets import UNTIE, dtype_problems, one_sided_problems, shape_problems
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
-from dami_merge.dtypes import FLOATS, INTEGERS
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def join(
     return Pair(instruct, thinking, tuple(notes), tuple(sorted(waived)))
 
 
+@reading_is_clear()
 def examine(
     instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool = False
 ) -> tuple[list[Problem], list[str]]:
@@ -73,12 +76,21 @@ def examine(
     problems = [
         problem for side in (instruct, thinking) if (problem := quantization_problem(side)) is not None
     ]
-    problems += _config_problems(instruct, thinking, notes)
-    problems += _tensor_problems(instruct, thinking, mixed_dtypes=mixed_dtypes)
+    padding = vocabulary_padding(instruct, thinking)
+    padded = padding.tensors if padding else ()
+    config = _config_problems(instruct, thinking, notes)
+    problems += [problem for problem in config if not (padding and problem.field == padding.field)]
+    problems += [Problem("shape", str(padding), padding.way_out)] if padding else []
+    problems += one_sided_problems(instruct, thinking)
+    problems += shape_problems(instruct, thinking, apart=padded)
+    problems += dtype_problems(instruct, thinking, mixed=mixed_dtypes)
     problems += tokenizer_problems(instruct, thinking)
     template = template_note(instruct, thinking)
     if template:
         notes.append(template)
+    swapped = swapped_note(instruct, thinking)
+    if swapped:
+        notes.append(swapped)
     if _same_source(instruct, thinking):
         notes.append("warning: both sides are the same checkpoint, so every λ gives that checkpoint")
     return problems, notes
@@ -100,6 +112,7 @@ def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str
                 Problem(
                     "tied-embeddings",
                     f"{difference.field}: {values}; one side's output layer would be lost",
+                    UNTIE,
                 )
             )
         elif leaf in {"architectures", "model_type"}:
@@ -120,41 +133,3 @@ def _config_problems(instruct: Checkpoint, thinking: Checkpoint, notes: list[str
                 )
             )
     return problems
-
-
-def _tensor_problems(instruct: Checkpoint, thinking: Checkpoint, *, mixed_dtypes: bool) -> list[Problem]:
-    left, right = instruct.tensors(), thinking.tensors()
-    problems = []
-    for side, names in (
-        ("instruct", left.keys() - right.keys()),
-        ("thinking", right.keys() - left.keys()),
-    ):
-        problems += [Problem("key-set", f"{name!r} is only in {side}") for name in sorted(names)]
-    for name in sorted(left.keys() & right.keys()):
-        problem = _tensor_problem(left[name][1], right[name][1], mixed_dtypes=mixed_dtypes)
-        if problem is not None:
-            problems.append(problem)
-    return problems
-
-
-def _tensor_problem(instruct: TensorInfo, thinking: TensorInfo, *, mixed_dtypes: bool) -> Problem | None:
-    if instruct.shape != thinking.shape:
-        return Problem(
-            "shape",
-            f"{instruct.name!r} is {list(instruct.shape)} in instruct and {list(thinking.shape)} in thinking",
-        )
-    for tensor in (instruct, thinking):
-        if tensor.dtype not in FLOATS | INTEGERS:
-            return Problem(
-                "dtype",
-                f"{tensor.name!r} is {tensor.dtype}, which is neither a plain float nor an integer",
-                "use an unquantised repository of the same model",
-            )
-    both_float = {instruct.dtype, thinking.dtype} <= FLOATS
-    if instruct.dtype != thinking.dtype and not (both_float and mixed_dtypes):
-        return Problem(
-            "dtype",
-            f"{instruct.name!r} is {instruct.dtype} in instruct and {thinking.dtype} in thinking",
-            "choose the dtype to write with --dtype" if both_float else "",
-        )
-    return None

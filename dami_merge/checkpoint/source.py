@@ -5,8 +5,10 @@ from pathlib import Path
 from dami_merge.bundled import BUNDLED_PREFIX, bundled_id, bundled_model
 from dami_merge.checkpoint.folder import Checkpoint, open_folder
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 
+@reading_is_clear()
 def open_source(spec: str) -> Checkpoint:
     """Describe a model from its headers and small files, wherever it is stored.
 
@@ -15,7 +17,7 @@ def open_source(spec: str) -> Checkpoint:
             precedence over a Hub id of the same name.
 
     Raises:
-        InputRefused: `spec` is not one of these, or its files are not a valid checkpoint.
+        InputRefused: `spec` is not one of these, or its files are not a valid checkpoint or cannot be read.
         HubError: `spec` is a Hub id that cannot be read.
     """
     if spec.startswith(BUNDLED_PREFIX):

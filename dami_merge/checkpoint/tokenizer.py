@@ -5,10 +5,11 @@ Parses tokenizer files as data; loads no tokenizer library.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dami_merge.checkpoint.folder import Checkpoint, read_json
+from dami_merge.checkpoint.folder import Checkpoint
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.errors import InputRefused, Problem
 
 _WHOLE_FILES = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt", "tekken.json")
@@ -27,13 +28,22 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
     problems += [
         _waivable(
             "special-token",
-            f"{role} is {left.get(role)!r} in instruct and {right.get(role)!r} in thinking",
+            f"{role} is {_shown(left.get(role))} in instruct and {_shown(right.get(role))} in thinking",
             f"tokenizer.{role}",
         )
         for role in sorted(left.keys() | right.keys())
         if left.get(role) != right.get(role)
     ]
     return problems
+
+
+def token_count(checkpoint: Checkpoint) -> int | None:
+    """Return the number of embedding rows that tokens use: the highest token id and one; None if unknown."""
+    if not (checkpoint.root / "tokenizer.json").is_file():
+        return None
+    tokenizer = _fast(checkpoint)
+    ids = [*_vocabulary(tokenizer).values(), *_added(tokenizer)]
+    return max((number + 1 for number in ids if isinstance(number, int)), default=None)
 
 
 def template_note(instruct: Checkpoint, thinking: Checkpoint) -> str | None:
@@ -53,11 +63,15 @@ def chat_template(checkpoint: Checkpoint) -> str | None:
     if path.is_file():
         return path.read_text(encoding="utf-8", errors="replace")
     config = checkpoint.root / "tokenizer_config.json"
-    content = read_json(config) if config.is_file() else {}
+    content = read_json(config, spec=checkpoint.spec) if config.is_file() else {}
     template = content.get("chat_template") if isinstance(content, dict) else None
     if template is None or isinstance(template, str):
         return template
     return json.dumps(template, indent=2, ensure_ascii=False)
+
+
+def _shown(token: object) -> str:
+    return "absent" if token is None else repr(token)
 
 
 def _waivable(code: str, message: str, field: str) -> Problem:
@@ -97,14 +111,14 @@ def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]
                 "tokenizer.vocabulary",
             )
         )
-    if _model(instruct).get("merges") != _model(thinking).get("merges"):
+    if _merges(instruct) != _merges(thinking):
         problems.append(_waivable("vocabulary", "the BPE merges differ", "tokenizer.merges"))
     left_added, right_added = _added(instruct), _added(thinking)
     problems += [
         _waivable(
             "special-token",
-            f"added token {number} is {left_added.get(number)!r} in instruct"
-            f" and {right_added.get(number)!r} in thinking",
+            f"added token {number} is {_shown(left_added.get(number))} in instruct"
+            f" and {_shown(right_added.get(number))} in thinking",
             "tokenizer.added_tokens",
         )
         for number in sorted(left_added.keys() | right_added.keys())
@@ -114,9 +128,13 @@ def _compare_fast(instruct: Mapping[str, object], thinking: Mapping[str, object]
 
 
 def _fast(checkpoint: Checkpoint) -> Mapping[str, object]:
-    content = read_json(checkpoint.root / "tokenizer.json")
+    content = read_json(checkpoint.root / "tokenizer.json", spec=checkpoint.spec)
     if not isinstance(content, dict):
         raise InputRefused([Problem("json", f"{checkpoint.spec}: tokenizer.json is not a JSON object")])
+    for token in _added_tokens(content):
+        if not isinstance(token, dict) or not isinstance(token.get("id"), int):
+            fact = f"{checkpoint.spec}: tokenizer.json has an added token without an id: {token!r}"
+            raise InputRefused([Problem("json", fact)])
     return content
 
 
@@ -138,16 +156,31 @@ def _piece(entry: object) -> str:
     return str(entry[0] if isinstance(entry, list) and entry else entry)
 
 
-def _added(tokenizer: Mapping[str, object]) -> dict[int, object]:
+def _merges(tokenizer: Mapping[str, object]) -> object:
+    """Return the BPE merges in one form: older releases of tokenizers write `"a b"`, newer ones `["a", "b"]`.
+
+    The older form is split like the library does it: at its only space, without `#version` lines. What the
+    library refuses (several spaces) is left as it is, and so equals no pair whose parts contain spaces.
+    """
+    merges = _model(tokenizer).get("merges")
+    if not isinstance(merges, list):
+        return merges
+    return [_parts(merge) for merge in merges if not str(merge).startswith("#version")]
+
+
+def _parts(merge: object) -> object:
+    parts = merge.split(" ") if isinstance(merge, str) else ()
+    return parts if len(parts) == 2 else merge
+
+
+def _added_tokens(tokenizer: Mapping[str, object]) -> Sequence[object]:
     tokens = tokenizer.get("added_tokens")
-    found = {}
-    for token in tokens if isinstance(tokens, list) else ():
-        if not isinstance(token, dict) or not isinstance(token.get("id"), int):
-            raise InputRefused(
-                [Problem("json", f"tokenizer.json has an added token without an id: {token!r}")]
-            )
-        found[token["id"]] = token.get("content")
-    return found
+    return tokens if isinstance(tokens, list) else ()
+
+
+def _added(tokenizer: Mapping[str, object]) -> dict[int, object]:
+    tokens = (token for token in _added_tokens(tokenizer) if isinstance(token, dict))
+    return {token["id"]: token.get("content") for token in tokens}
 
 
 def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
@@ -156,7 +189,7 @@ def _special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
     for name in _SPECIAL_SOURCES:
         if not (checkpoint.root / name).is_file():
             continue
-        content = read_json(checkpoint.root / name)
+        content = read_json(checkpoint.root / name, spec=checkpoint.spec)
         for role, token in content.items() if isinstance(content, dict) else ():
             text = token.get("content") if isinstance(token, dict) else token
             if role.endswith("_token") and isinstance(text, str):

@@ -32,6 +32,7 @@ class PathOptions:
     texts: str | None
     steps: int | None
     limit: int | None
+    answers: int | None
     device: str
 
     def walk(self) -> "Walk | None":
@@ -43,16 +44,17 @@ class PathOptions:
             DamiMergeError: transformers is not installed.
         """
         if self.texts is None:
-            if self.steps is not None or self.limit is not None:
+            if any(option is not None for option in (self.steps, self.limit, self.answers)):
                 hint = "add --texts FILE or --texts bundled"
-                raise UsageError("--steps and --limit need --texts", hint=hint)
+                raise UsageError("--steps, --limit and --answers need --texts", hint=hint)
             return None
         require_installed("transformers", "--texts", extra="live")
         from dami_merge.connectivity.check import Walk
         from dami_merge.connectivity.texts import read_texts
 
         file = bundled_questions() if self.texts == BUNDLED_TEXTS else Path(self.texts)
-        return Walk(read_texts(file, limit=self.limit), even_grid(self.steps or DEFAULT_STEPS), self.device)
+        texts = read_texts(file, limit=self.limit)
+        return Walk(texts, even_grid(self.steps or DEFAULT_STEPS), self.device, self.answers or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,12 @@ class LmcFiles:
     "--limit", type=click.IntRange(1), metavar="N", help="Use only the first N texts.  [default: all]"
 )
 @click.option(
+    "--answers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also write greedy answers of up to N tokens at every λ, for texts that have a prompt.",
+)
+@click.option(
     "--device",
     default="auto",
     show_default=True,
@@ -207,16 +215,16 @@ def check_lmc_command(  # noqa: PLR0913 - one argument per group of options
     doubtful from 0.95, not connected below. Norms and biases are reported separately, because they are alike
     even in unrelated models.
 
-    Close weights do not guarantee that the models in between work. --texts measures the loss at every λ and
-    how far the hidden states move at each step, and answers three questions: do both models lie in one basin,
-    is the path smooth, and does the loss only rise or only fall? It needs the extra `live`, and memory for
-    three models.
+    Close weights do not guarantee that the models in between work. --texts measures the loss at every λ, how
+    far the hidden states move at each step, and what the model itself begins to write, and answers four
+    questions: do both models lie in one basin, is the path smooth, does the loss only rise or only fall, and
+    is λ a dial or a switch? It needs the extra `live`, and memory for three models.
 
     Hub models are read by byte ranges at one commit, and their weights are not kept. --sample reads a few
     chunks of every tensor and decides only what they prove at 95% confidence.
 
-    The exit code is 0 if the weights are connected and, with --texts, both models lie in one basin and the
-    path is smooth; otherwise it is 1. Without models, the bundled tiny pair is checked.
+    The exit code is 0 if the weights are connected and, with --texts, both models lie in one basin, the path
+    is smooth and λ is not a switch; otherwise it is 1. Without models, the bundled tiny pair is checked.
     """
     if len(models) not in {0, 2}:
         raise UsageError(

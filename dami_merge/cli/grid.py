@@ -151,9 +151,7 @@ def _recipe(models: tuple[str, ...], file: Path | None, lambdas: str | None, ste
     if lambdas is not None and steps is not None:
         raise UsageError("--lambdas and --steps cannot be used together")
     if file is not None:
-        wanted = read_recipe(file)
-        if models:
-            wanted = _with(wanted, {"instruct": models[0], "thinking": models[1]})
+        wanted = read_recipe(file, models=(models[0], models[1]) if models else None)
     elif models:
         wanted = Recipe(instruct=models[0], thinking=models[1])
     else:
@@ -173,8 +171,9 @@ def _with(recipe: "Recipe", overrides: dict[str, Any]) -> "Recipe":
 
 
 def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None:
-    for note in plan.pair.notes:
+    for note in (*plan.pair.notes, *_rounding_notes(plan)):
         click.echo(f"note: {note}", err=True)
+    from dami_merge.grid.admission import has_work
     from dami_merge.grid.build import BuildProgress, build_grid
 
     try:
@@ -186,10 +185,8 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
 
             built = build_grid(plan, device=device, fresh=fresh, on_progress=on_progress)
     except KeyboardInterrupt:
-        click.echo(
-            f"finished shards are kept in {plan.output}; run the same command again to resume",
-            err=True,
-        )
+        kept = f"finished shards are kept in {plan.output}; run the same command again to resume"
+        click.echo(kept if has_work(plan.output) else "no shard was finished: nothing is left", err=True)
         raise
     if as_json:
         show_json(built_value(built))
@@ -197,15 +194,29 @@ def _build(plan: "GridPlan", *, device: str, fresh: bool, as_json: bool) -> None
         show_built(built)
 
 
+def _rounding_notes(plan: "GridPlan") -> tuple[str, ...]:
+    """Say what rounding to the written dtype drowns of the difference, from a small sample of the weights."""
+    from dami_merge.connectivity.rounding import examine_rounding
+    from dami_merge.connectivity.rounding_advice import grid_note
+
+    pair = plan.pair
+    note = grid_note(
+        examine_rounding(pair.instruct, pair.thinking, lambdas=plan.lambdas, dtype=plan.recipe.dtype)
+    )
+    return (note,) if note else ()
+
+
 def _refusals(plan: "GridPlan", *, fresh: bool) -> list[DamiMergeError]:
     """Return the errors that would stop a run before its first byte, without taking the lock or writing."""
+    from dami_merge.files import writing_is_clear
     from dami_merge.grid.admission import refuse_folder, require_space
 
     found: list[DamiMergeError] = []
     checks = (partial(refuse_folder, plan, fresh=fresh), partial(require_space, plan))
     for check in checks:
         try:
-            check()
+            with writing_is_clear(plan.output):
+                check()
         except DamiMergeError as error:
             found.append(error)
     return found

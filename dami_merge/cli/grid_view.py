@@ -4,10 +4,12 @@ from collections.abc import Sized
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dami_merge.cli.output import console, error_value
+from dami_merge.cli.output import PIPE_WIDTH, console, error_value
 from dami_merge.errors import DamiMergeError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from dami_merge.grid.build import Built
     from dami_merge.grid.plan import GridPlan
 
@@ -116,23 +118,16 @@ def built_value(built: "Built") -> dict[str, object]:
 
 def show_built(built: "Built") -> None:
     """Print the result of a run as a table on stdout."""
-    from rich.table import Table
-
     from dami_merge.files import size_text
-    from dami_merge.lambdas import exact, label
 
     members = built.grid.checkpoints
-    table = Table(box=None, pad_edge=False)
-    for heading in ("λ", "folder", "served model name", "donor"):
-        table.add_column(heading, overflow="fold")
-    for member in members:
-        table.add_row(
-            label(exact(member.fraction)),
-            str(built.path / member.path),
-            member.served_model_name,
-            member.donor,
-        )
     out = console()
+    table = _members(built, [str(built.path / member.path) for member in members])
+    if (
+        out.measure(table, options=out.options.update(width=PIPE_WIDTH)).maximum > out.width
+    ):  # a broken name cannot be copied
+        out.print(f"in {built.path}:", soft_wrap=True)
+        table = _members(built, [member.path for member in members])
     out.print(table)
     if built.shared_files:
         out.print(f"{built.shared_files} files of λ = 0 and λ = 1 share disk blocks with the sources")
@@ -144,7 +139,23 @@ def show_built(built: "Built") -> None:
         )
     else:
         out.print("already complete: no weights were written")
-    out.print(f"check every byte with: dami-merge verify {built.path}")
+    out.print(f"check every byte with: dami-merge verify {built.path}", soft_wrap=True)
+    for note in built.grid.notes:
+        if note.startswith("warning: "):
+            out.print(note)
+
+
+def _members(built: "Built", folders: list[str]) -> "Table":
+    from rich.table import Table
+
+    from dami_merge.lambdas import exact, label
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("λ", "folder", "served model name", "donor"):
+        table.add_column(heading, overflow="fold")
+    for member, folder in zip(built.grid.checkpoints, folders, strict=True):
+        table.add_row(label(exact(member.fraction)), folder, member.served_model_name, member.donor)
+    return table
 
 
 def _counted(items: Sized, noun: str) -> str:

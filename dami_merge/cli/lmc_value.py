@@ -10,9 +10,11 @@ from dami_merge.harmless import csv_cell
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
+    from dami_merge.connectivity.dial import Dial
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
     from dami_merge.connectivity.report import WeightsReport
+    from dami_merge.connectivity.rounding import RoundingReport
 
 
 def lmc_value(check: "Check") -> dict[str, object]:
@@ -28,18 +30,27 @@ def lmc_value(check: "Check") -> dict[str, object]:
         **asdict(check.weights),
         "path": None if path is None else _path_value(path),
         "difference": None if difference is None else _difference_value(difference),
+        "rounding": None if check.rounding is None else _rounding_value(check.rounding),
+    }
+
+
+def _rounding_value(rounding: "RoundingReport") -> dict[str, object]:
+    from dami_merge.lambdas import fraction_text
+
+    return {
+        "dtype": rounding.dtype,
+        "sampled_elements": rounding.sampled_elements,
+        "identical": rounding.identical,
+        "eaten": rounding.eaten,
+        "survival": [
+            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
+            for each in rounding.survival
+        ],
     }
 
 
 def _difference_value(difference: "DifferenceReport") -> dict[str, object]:
-    from dami_merge.lambdas import fraction_text
-
     return {
-        "sampled_elements": difference.sampled_elements,
-        "survival": [
-            {"lambda": fraction_text(each.lam), "kept": each.kept, "noise": each.noise}
-            for each in difference.survival
-        ],
         "spectra": [
             {
                 "tensor": each.tensor,
@@ -78,6 +89,35 @@ def _path_value(path: "PathReport") -> dict[str, object]:
         "same_basin": path.same_basin,
         "smooth": path.smooth,
         "monotone": path.monotone,
+        "dial": None if path.dial is None else _dial_value(path.dial),
+    }
+
+
+def _dial_value(dial: "Dial") -> dict[str, object]:
+    from dami_merge.lambdas import fraction_text
+
+    rise = dial.steepest
+    return {
+        "kind": dial.kind,
+        "temperature": dial.temperature,
+        "apart": dial.apart,
+        "steepest": {
+            "from": fraction_text(rise.start),
+            "to": fraction_text(rise.stop),
+            "part": rise.part,
+            "prompts": dial.flips_within(rise),
+        },
+        "span": [fraction_text(lam) for lam in dial.span],
+        "points": [
+            {"lambda": fraction_text(lam), "share": share, "turned": turned}
+            for lam, share, turned in zip(dial.lambdas, dial.share, (0, *dial.flips), strict=True)
+        ],
+        "prompts": [asdict(start) for start in dial.starts],
+        "answers": {
+            "lambdas": [fraction_text(lam) for lam in dial.written_lambdas],
+            "share": list(dial.written_share),
+            "prompts": [asdict(each) for each in dial.written],
+        },
     }
 
 

@@ -1,16 +1,25 @@
 """What `dami-merge check-lmc` prints: tables, a strip of layers, and answers."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dami_merge.cli.bars import heat_map, layer_bars
+from dami_merge.cli.dial_view import answers_table, dial_table
+from dami_merge.cli.number_tables import group_tables, named_table, tensor_table
 from dami_merge.cli.output import console
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.limits import matrix_limits
+from dami_merge.connectivity.rounding_advice import meaning_of, rounding_fact
+from dami_merge.connectivity.weights_advice import identical_fact
+from dami_merge.errors import SHOWN_PROBLEMS
 from dami_merge.files import size_text
 from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
@@ -18,8 +27,8 @@ if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
     from dami_merge.connectivity.difference import DifferenceReport
     from dami_merge.connectivity.path import PathReport
-    from dami_merge.connectivity.report import GroupReport, WeightsReport
-    from dami_merge.tensors.similarity import Similarity
+    from dami_merge.connectivity.report import WeightsReport
+    from dami_merge.connectivity.rounding import RoundingReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,73 +40,88 @@ class LmcTables:
     diff: bool = False
 
 
-_SHADES = (
-    (0.9999, "·", "bright_green"),
-    (0.999, "░", "green"),
-    (0.99, "▒", "yellow"),
-    (0.95, "▓", "dark_orange"),
-)
-"""Lowest cosine, character and colour of each shade; `_DARKEST` is for anything below."""
-
-_DARKEST = ("█", "red")
 _COLOURS = {"yes": "green", "no": "red", "unclear": "yellow", "not asked": "dim"}
-_COLUMNS = ("cosine", "distance", "norm ratio", "same sign", "identical")
 
 
 def show_lmc(check: "Check", tables: LmcTables) -> None:
     """Print the result as tables on stdout."""
-    report, path, difference = check.weights, check.path, check.difference
     out = console()
-    out.print(_group_table("layer", (*report.layers, report.overall)))
-    out.print()
-    out.print(_group_table("module", report.modules))
+    for section in _sections(check, tables, out.width):
+        for each in section:
+            out.print(each, crop=False)
+        out.print()
+    for answer in _answer_lines(check, out.width):
+        out.print(answer, crop=False)
+    notes = [f"note: {note}" for note in check.weights.notes]
+    for line in [*(f"next: {step}" for step in next_steps(check)), *notes]:
+        _print_wrapped(out, line)
+    for line in _refusal_lines(check.weights):
+        _print_wrapped(out, line, style="yellow")
+
+
+def _sections(check: "Check", tables: LmcTables, width: int) -> "Iterator[Iterable[Table | Text | Group]]":
+    """Yield what is printed above the answers, in parts with a blank line between."""
+    report, path, difference, rounding = check.weights, check.path, check.difference, check.rounding
+    groups, left_out = group_tables(report, width)
+    yield from ([table] for table in groups)
+    if left_out:
+        yield _texts([f"left out for want of columns: {', '.join(left_out)} (--json has all)"])
     if tables.heat:
-        out.print()
-        out.print(_heat_table(report))
+        yield heat_map(report, width)
     if tables.tensors:
-        out.print()
-        out.print(_tensor_table(report))
-    out.print()
-    out.print(_strip(report))
-    for line in _verdict_lines(report):
-        out.print(line)
-    out.print()
+        yield [tensor_table(report, width)]
+    yield (*layer_bars(report, width), *_verdict_lines(check, width))
     if difference is not None:
-        out.print(_spectrum_table(difference))
-        out.print()
-        for line in _survival_lines(difference):
-            out.print(line)
-        out.print()
+        yield [_spectrum_table(difference)]
+    if rounding is not None and rounding.survival and (rounding.drowned or difference is not None):
+        yield [_survival_table(rounding)]
     if tables.diff:
-        for each in _difference_tables(report.differences):
-            out.print(each)
-        out.print()
+        yield _difference_tables(report.differences)
     if path is not None:
-        out.print(_point_table(path))
-        out.print()
-    out.print(_answer_table(check))
-    for step in next_steps(check):
-        out.print(f"next: {step}")
-    for note in report.notes:
-        out.print(f"note: {note}")
-    for problem in report.refusals:
-        out.print(f"`dami-merge grid` would refuse: {problem.message}", style="yellow")
+        yield from ([each] for each in _path_tables(path))
 
 
-def _verdict_lines(report: "WeightsReport") -> "list[str | Text]":
+def _print_wrapped(out: "Console", text: str, style: str = "") -> None:
+    for line in wrapped(text, out.width):
+        out.print(line, style=style, crop=False, no_wrap=True, overflow="ignore")
+
+
+def _refusal_lines(report: "WeightsReport") -> list[str]:
+    """Say what `grid` would refuse and how it would go on; the others of many are counted."""
+    shown = [
+        f"`dami-merge grid` would refuse: {each.message}{f' ({each.hint})' if each.hint else ''}"
+        for each in report.refusals[:SHOWN_PROBLEMS]
+    ]
+    more = len(report.refusals) - len(shown)
+    return [*shown, f"… and {more} more (--json lists all {len(report.refusals)})"] if more else shown
+
+
+def _verdict_lines(check: "Check", width: int) -> "list[Text]":
     from rich.text import Text
 
+    report, rounding = check.weights, check.rounding
+    eaten = rounding is not None and rounding.eaten
     color = {"connected": "green", "doubtful": "yellow", "undecided": "yellow"}.get(report.verdict, "red")
-    lines: list[str | Text] = [
-        Text.assemble((report.verdict, f"{color} bold"), f": {MEANING[report.verdict]}"),
+    color = "yellow" if eaten and report.connected else color
+    lines = [
         f"worst layer {report.worst_layer}: cosine {report.worst_cosine:.6f}"
         f" (threshold {report.threshold:.10g})",
+        f"worst matrix {report.worst_matrix}: cosine {report.worst_matrix_cosine:.6f}"
+        f" (threshold {matrix_limits(report.threshold)[1]:.10g})",
     ]
     if report.identical_tensors:
-        lines.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models"
-        )
-    return [*lines, *_sample_lines(report), *_revision_lines(report)]
+        lines.append(identical_fact(report))
+    if rounding is not None and rounding.drowned:
+        lines.append(rounding_fact(rounding))
+    lines += [*_sample_lines(report), *_revision_lines(report)]
+    verdict = Text.assemble((report.verdict, f"{color} bold"), f": {meaning_of(check)}")
+    return [verdict, *_texts(part for line in lines for part in wrapped(line, width))]
+
+
+def _texts(lines: "Iterable[str]") -> "list[Text]":
+    from rich.text import Text
+
+    return [Text(line, no_wrap=True, overflow="ignore") for line in lines]
 
 
 def _sample_lines(report: "WeightsReport") -> list[str]:
@@ -128,93 +152,27 @@ def _revision_lines(report: "WeightsReport") -> list[str]:
     return [f"compared {names[0]} with {names[1]}"]
 
 
-def _group_table(heading: str, groups: "tuple[GroupReport, ...]") -> "Table":
-    table = _table(heading, *_COLUMNS, "vectors' cosine")
-    for group in groups:
-        vectors = "" if group.vectors is None else f"{group.vectors.cosine:.6f}"
-        table.add_row(group.name, *_cells(group.matrices), vectors)
-    return table
-
-
-def _tensor_table(report: "WeightsReport") -> "Table":
-    table = _table("tensor", *_COLUMNS)
-    for tensor in report.tensors:
-        table.add_row(tensor.name, *_cells(tensor.similarity))
-    return table
-
-
-def _table(heading: str, *numbers: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column(heading, overflow="fold")
-    for number in numbers:
-        table.add_column(number, justify="right", no_wrap=True)
-    return table
-
-
-def _cells(similarity: "Similarity | None") -> tuple[str, ...]:
-    if similarity is None:
-        return ("",) * len(_COLUMNS)
-    return (
-        f"{similarity.cosine:.6f}",
-        f"{similarity.relative_distance:.4g}",
-        f"{similarity.norm_ratio:.4f}",
-        f"{similarity.sign_agreement:.1%}",
-        f"{similarity.identical:.1%}",
-    )
-
-
-def _shade(cosine: float) -> tuple[str, str]:
-    """Return a character, which is readable without colour, and a colour."""
-    return next(((mark, colour) for least, mark, colour in _SHADES if cosine >= least), _DARKEST)
-
-
-def _strip(report: "WeightsReport") -> "Text":
-    """Draw the matrices of every layer as one character."""
-    from rich.text import Text
-
-    shades = [_shade(layer.matrices.cosine) for layer in report.layers if layer.matrices is not None]
-    legend = "  ".join(f"{mark} {least:g}" for least, mark, _ in _SHADES)
-    return Text.assemble("layers  ", *shades, (f"  {legend}  {_DARKEST[0]} below", "dim"))
-
-
-def _heat_table(report: "WeightsReport") -> "Table":
-    """Tabulate the cosines of the matrices by layer and kind of module."""
-    from rich.text import Text
-
-    modules = list(dict.fromkeys(cell.module for cell in report.cells))
-    table = _table("layer", *modules)
-    found = {(cell.layer, cell.module): cell.similarity.cosine for cell in report.cells}
-    for layer in dict.fromkeys(cell.layer for cell in report.cells):
-        cosines = [found.get((layer, module)) for module in modules]
-        table.add_row(layer, *("" if c is None else Text(f"{c:.4f}", _shade(c)[1]) for c in cosines))
-    return table
-
-
 def _spectrum_table(difference: "DifferenceReport") -> "Table":
-    table = _table("energy of the difference", *(f"rank {rank}" for rank in difference.ranks))
+    table = named_table("energy of the difference", *(f"rank {rank}" for rank in difference.ranks))
     for each in difference.spectra:
         table.add_row(each.tensor, *(f"{share:.1%}" for share in each.energy))
     return table
 
 
-def _survival_lines(difference: "DifferenceReport") -> list[str]:
+def _survival_table(rounding: "RoundingReport") -> "Table":
+    """Tabulate what rounding leaves of the difference at every λ."""
     from dami_merge.lambdas import label
 
-    if not difference.survival:
-        return ["no sampled element differs"]
-    return [
-        f"at λ = {label(each.lam)}, rounding to the stored dtype keeps {each.kept:.1%} of the difference"
-        f" and adds noise worth {each.noise:.1%} of it"
-        for each in difference.survival
-    ]
+    table = named_table("λ", f"kept by {rounding.dtype}", "noise, as a share")
+    for each in rounding.survival:
+        table.add_row(label(each.lam), f"{each.kept:.1%}", f"{each.noise:.1%}")
+    return table
 
 
 def _point_table(path: "PathReport") -> "Table":
     from dami_merge.lambdas import label
 
-    table = _table("λ", "loss", "lowest cosine to the previous λ", "lowest CKA")
+    table = named_table("λ", "loss", "lowest cosine to the previous λ", "lowest CKA")
     table.add_row(label(path.points[0].lam), f"{path.points[0].loss:.4f}", "", "")
     for point, step in zip(path.points[1:], path.steps, strict=True):
         table.add_row(
@@ -223,18 +181,37 @@ def _point_table(path: "PathReport") -> "Table":
     return table
 
 
-def _answer_table(check: "Check") -> "Table":
-    """Tabulate the questions, their answers, and what the answers rest on."""
-    from rich.table import Table
+def _answer_lines(check: "Check", width: int) -> "Iterator[Text]":
+    """Yield the questions, their answers, and what the answers rest on; below them if there is no room."""
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        table.add_column(overflow="fold")
-    for answer in answers(check):
-        fact = Text(visible(answer.fact), "dim" if answer.said == "not asked" else "")
-        table.add_row(answer.question, Text(answer.said, _COLOURS[answer.said]), fact)
-    return table
+    found = answers(check)
+    question, said = (
+        max(map(len, column)) + 2 for column in zip(*((a.question, a.said) for a in found), strict=True)
+    )
+    fits = all(question + said + len(answer.fact) <= width for answer in found)
+    for answer in found:
+        style = "dim" if answer.said == "not asked" else ""
+        head = f"{answer.question:<{question}}", (f"{answer.said:<{said}}", _COLOURS[answer.said])
+        if fits:
+            yield Text.assemble(*head, (visible(answer.fact), style))
+            continue
+        yield Text.assemble(*head)
+        for line in wrapped(answer.fact, width - 4):
+            yield Text(f"    {line}", style)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a text between words only, so that names stay whole."""
+    return textwrap.wrap(visible(text), max(width, 20), break_long_words=False, break_on_hyphens=False)
+
+
+def _path_tables(path: "PathReport") -> "Iterator[Table | Group]":
+    yield _point_table(path)
+    if path.dial is not None:
+        yield dial_table(path.dial)
+        if path.dial.written:
+            yield answers_table(path.dial)
 
 
 def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text]":

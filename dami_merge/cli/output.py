@@ -124,7 +124,7 @@ def console() -> "Console":
     """Return a console on stdout that prints strings verbatim (names hold `[` and `:`); `Text` has style."""
     from dami_merge.cli.drawing import Screen
 
-    return Screen(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Screen() if sys.stdout.isatty() else Screen(width=PIPE_WIDTH, padded=False)
 
 
 @contextmanager

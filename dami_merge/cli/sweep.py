@@ -13,7 +13,7 @@ from dami_merge.use_cases.engines import InProcess, Server
 
 
 def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
-    return text.split(",") if text else None
+    return None if text is None else text.split(",")
 
 
 @click.command(short_help="Measure accuracy and tokens at every λ.")
@@ -99,6 +99,12 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     metavar="MODULE:FUNCTION",
     help="Your own grader, called as function(question, answer_text) -> bool; MODULE may be a .py file."
     "  [default: by kind of answer]",
+)
+@click.option(
+    "--grader-timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Seconds that your own grader has for one answer.  [default: 60]",
 )
 @click.option(
     "--device",

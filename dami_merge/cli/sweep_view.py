@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from rich.table import Table
+    from rich.text import Text
 
+    from dami_merge.evaluation.statistics.pareto import Standing
     from dami_merge.evaluation.statistics.summary import SweepReport
     from dami_merge.evaluation.sweep import SweepProgress
 
@@ -74,38 +76,57 @@ def _say_when_done(state: "SweepProgress") -> None:
 def show_sweep(report: "SweepReport", file: Path) -> None:
     """Print a row for each λ, the findings, and the next command on stdout."""
     from dami_merge.evaluation.statistics.findings import findings
+    from dami_merge.evaluation.statistics.verdict import verdict
 
     out = console()
     out.print(_table(report))
     out.print()
+    if len(report.settings) > 1:
+        count = len(report.settings)
+        out.print(f"These answers come from {count} different settings, so the λ cannot be compared.\n")
+    elif report.overall.comparison is not None:
+        for sentence in verdict(report.overall.comparison):
+            out.print(sentence)
+        out.print()
     for sentence in findings(report.overall):
         out.print(sentence)
-    out.print(
-        f"answers are in {file}; make a page with: dami-merge report --rollouts {shlex.quote(str(file))}"
-    )
+    page = f"dami-merge report --rollouts {shlex.quote(str(file))}"
+    out.print(f"answers are in {file}; make a page with: {page}", soft_wrap=True)  # can be pasted
 
 
 def _table(report: "SweepReport") -> "Table":
+    """Return a row for each λ, within 80 columns for up to a million tokens an answer."""
     from rich.table import Table
-    from rich.text import Text
+
+    from dami_merge.evaluation.statistics.wording import token_count
 
     comparison = report.overall.comparison
     standing = {} if comparison is None else {each.lam: each for each in comparison.pareto.standings}
-    served = () if comparison is None else comparison.serving.lambdas
+    serving = None if comparison is None else comparison.serving
+    served = () if serving is None else serving.lambdas
     table = Table(box=None, pad_edge=False)
-    for heading in ("λ", "accuracy", "95% interval", "tokens", "median", "closed", "truncated", "answers"):
+    for heading in ("λ", "accuracy", "95% interval", "tokens", "median", "closed", "cut", "answers"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("frontier")
+    table.add_column("frontier", no_wrap=True)
     for row in report.overall.rows:
-        interval = f"{row.accuracy_interval.low:.1%} – {row.accuracy_interval.high:.1%}"
-        each = standing.get(row.lam)
-        said = Text()
-        if each is not None and each.dominated_by:
-            said = Text(f"dominated by {', '.join(map(label, each.dominated_by))}", "red")
-        elif each is not None:
-            said = Text("yes, worth serving", "green") if row.lam in served else Text("yes")
+        low, high = row.accuracy_interval.low, row.accuracy_interval.high
         table.add_row(
-            label(row.lam), f"{row.accuracy:.1%}", interval, f"{row.tokens:,.1f}",
-            f"{row.median_tokens:,.1f}", f"{row.closed:.1%}", f"{row.cut:.1%}", f"{row.samples:,}", said,
+            label(row.lam), f"{row.accuracy:.1%}", f"{100 * low:.1f}–{high:.1%}", token_count(row.tokens),
+            token_count(row.median_tokens), f"{row.closed:.1%}", f"{row.cut:.1%}", f"{row.samples:,}",
+            _frontier(standing.get(row.lam), serve=row.lam in served),
         )  # fmt: skip
     return table
+
+
+def _frontier(standing: "Standing | None", *, serve: bool) -> "Text":
+    """Say in how many resamples a λ is on the frontier, and whether it is worth serving."""
+    from rich.text import Text
+
+    if standing is None:
+        return Text()
+    if standing.frontier_share is None:
+        return Text("no", "red") if standing.dominated_by else Text("yes")
+    share = f"{standing.frontier_share:.0%}"
+    if serve:
+        return Text(f"{share} serve", "green")
+    return Text(share, "red" if standing.dominated_by else "")

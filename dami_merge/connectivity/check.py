@@ -7,8 +7,10 @@ from fractions import Fraction
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import fetched, open_both
 from dami_merge.connectivity.difference import DifferenceReport, examine_difference
+from dami_merge.connectivity.limits import CONNECTED
 from dami_merge.connectivity.path import PathReport, walk_pair
-from dami_merge.connectivity.report import CONNECTED, WeightsReport
+from dami_merge.connectivity.report import WeightsReport
+from dami_merge.connectivity.rounding import RoundingReport, examine_rounding
 from dami_merge.connectivity.sample import Sample
 from dami_merge.connectivity.texts import Text
 from dami_merge.connectivity.weights import compare_weights
@@ -23,21 +25,27 @@ class Check:
     Attributes:
         weights: The comparison of the weights.
         path: The measurements along the path; None if it was not walked.
-        difference: The sample of the difference; None if it was not examined.
+        difference: The directions of the difference; None if they were not examined.
+        rounding: What rounding to the stored dtype leaves of the difference; None before it is measured.
     """
 
     weights: WeightsReport
     path: PathReport | None = None
     difference: DifferenceReport | None = None
+    rounding: RoundingReport | None = None
 
     @property
     def passes(self) -> bool:
         """Whether no measurement speaks against interpolation, so that `check-lmc` exits with code 0.
 
-        The weights must be connected. If the path was walked, both models must lie in one basin and the path
-        must be smooth. A loss that rises and falls on a low path does not fail the check.
+        The weights must be connected, and rounding must not drown their difference at half of the λ. If the
+        path was walked, both models must lie in one basin, the path must be smooth, and λ must not be a
+        switch. A loss that rises and falls on a low path does not fail the check, and neither do answers that
+        begin too much alike to tell.
         """
-        return self.weights.connected and (self.path is None or (self.path.same_basin and self.path.smooth))
+        if self.rounding is not None and self.rounding.eaten:
+            return False
+        return self.weights.connected and (self.path is None or self.path.passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +56,13 @@ class Walk:
         texts: At least one text; see `read_texts`.
         lambdas: The λ to measure, ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        written_tokens: Length of the greedy answers to write at every λ; 0 writes none.
     """
 
     texts: Sequence[Text]
     lambdas: Sequence[Fraction] = field(default_factory=lambda: even_grid(DEFAULT_STEPS))
     device: str = "auto"
+    written_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ def check_lmc(
         sample: Read only this sample of the weights; None reads all.
         walk: Also walk the path in a live model, which takes memory for three models and downloads the
             weights.
-        difference: Also examine a sample of the difference: rounding and rank.
+        difference: Also examine in how few directions the difference lies.
         watch: Callbacks.
 
     Raises:
@@ -124,8 +134,18 @@ def check_lmc(
     if walk is not None:  # it needs the weights on this disk: read them from there in the first pass too
         sides = fetched(sides[0]), fetched(sides[1])
     weights = compare_weights(*sides, threshold=threshold, sample=sample, on_bytes=watch.on_bytes)
+    rounding = examine_rounding(*sides, lambdas=walk.lambdas if walk else None)
     watch.on_weights(weights)
-    path = None
-    if walk is not None:
-        path = walk_pair(*sides, walk.texts, walk.lambdas, device=walk.device, on_point=watch.on_point)
-    return Check(weights, path, examine_difference(*sides) if difference else None)
+    path = None if walk is None else _walked(sides, walk, watch)
+    return Check(weights, path, examine_difference(*sides) if difference else None, rounding)
+
+
+def _walked(sides: tuple[Checkpoint, Checkpoint], walk: Walk, watch: Watch) -> PathReport:
+    return walk_pair(
+        *sides,
+        walk.texts,
+        walk.lambdas,
+        device=walk.device,
+        written_tokens=walk.written_tokens,
+        on_point=watch.on_point,
+    )

@@ -1,4 +1,4 @@
-"""Texts as token ids, and as padded batches of them."""
+"""Texts and prompts as token ids, and as padded batches of them."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -20,15 +20,25 @@ def encode_text(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: in
     if not text.prompt:
         ids: list[int] = tokenizer(text.scored)["input_ids"]
         return ids[:max_tokens], min(1, len(ids))
-    if tokenizer.chat_template is None:
-        message = "a text has a prompt, but the tokenizer has no chat template"
-        raise InputRefused([Problem("path", message, 'use {"text": …}')])
-    turn = [{"role": "user", "content": text.prompt}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    prompt: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    prompt = encode_prompt(tokenizer, text.prompt)
     answer: list[int] = tokenizer(text.scored, add_special_tokens=False)["input_ids"] if text.scored else []
     whole = (prompt + answer)[:max_tokens]
     return whole, min(len(prompt) if answer else 1, len(whole))
+
+
+def encode_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
+    """Return the token ids of a prompt in the chat template, up to where the answer begins.
+
+    Raises:
+        InputRefused: The tokenizer has no chat template.
+    """
+    if tokenizer.chat_template is None:
+        message = "a text has a prompt, but the tokenizer has no chat template"
+        raise InputRefused([Problem("path", message, 'use {"text": …}')])
+    turn = [{"role": "user", "content": prompt}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:

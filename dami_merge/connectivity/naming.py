@@ -1,9 +1,15 @@
-"""The layer and the kind of module of a tensor, derived from its name alone."""
+"""What a tensor's name and shape say: its layer, that layer's stack, its kind, and whether it is a matrix.
+
+Derived from names and shapes alone; there is no list of architectures.
+"""
 
 import re
 
 _LAYER = re.compile(r"(?P<layer>(?:.*?\.)?\d+)\.(?P<module>.+)")
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+_STACK = re.compile(r"(?:(?P<stack>.*)\.)?\d+")
+_SMALL = re.compile(r"[0-9]{1,18}")
+_EXPERTS = re.compile(r"expert|moe", re.IGNORECASE)
 
 
 def layer_and_module(name: str) -> tuple[str, str]:
@@ -22,11 +28,43 @@ def layer_and_module(name: str) -> tuple[str, str]:
     return match["layer"], _NUMBER.sub("*", match["module"])
 
 
-def is_matrix(shape: tuple[int, ...]) -> bool:
-    """Return whether a tensor has two or more dimensions above 1; norms and biases do not."""
+def stack_of(layer: str) -> str | None:
+    """Return what a layer's name begins with, up to its number; None for a tensor outside the layers.
+
+    A model of text has one stack of layers; one that also sees has a stack for each of its towers.
+
+    Example:
+        >>> stack_of("model.visual.blocks.3"), stack_of("model.language_model.layers.3"), stack_of("lm_head")
+        ('model.visual.blocks', 'model.language_model.layers', None)
+    """
+    match = _STACK.fullmatch(layer)
+    return None if match is None else match["stack"] or ""
+
+
+def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Return whether a tensor mixes channels: it has two or more dimensions above 1, and holds no vectors.
+
+    Norms have one dimension. The biases of all experts in one tensor have two, and so have the kernels of a
+    depthwise convolution, of shape [channels, 1, taps]; but each acts on one channel, as a norm does.
+    """
+    if name.removesuffix(".weight").endswith("bias") or (len(shape) == 3 and shape[1] == 1):
+        return False
     return sum(size > 1 for size in shape) >= 2
+
+
+def experts_within(name: str, shape: tuple[int, ...]) -> int:
+    """Return how many experts' matrices a tensor holds along its first dimension; 0 if it holds no experts.
+
+    Example:
+        >>> experts_within("model.layers.0.mlp.experts.gate_up_proj", (128, 2880, 5760))
+        128
+        >>> experts_within("model.layers.0.mlp.experts.17.up_proj.weight", (768, 2048))
+        0
+    """
+    whole = len(shape) == 3 and min(shape) > 0 and is_matrix(name, shape[1:])
+    return shape[0] if whole and _EXPERTS.search(name) else 0
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that puts layer 10 after layer 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split(".")]
+    return [(0, int(part), "") if _SMALL.fullmatch(part) else (1, 0, part) for part in name.split(".")]

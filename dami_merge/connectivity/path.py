@@ -1,4 +1,4 @@
-"""Predictions along the path between two models: the loss at every λ, and the size of every step.
+"""Predictions along the path between two models: the loss at every λ, the size of every step, first tokens.
 
 One live model walks from λ = 0 to λ = 1; no checkpoint is written. The loss is the mean negative
 log-likelihood per token, in nats. The barrier is reported by two definitions: Frankle et al. (arXiv
@@ -14,22 +14,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import fetched
-from dami_merge.connectivity.encoding import batches, encode_text, padded
-from dami_merge.connectivity.texts import Text
+from dami_merge.connectivity.beginnings import Beginnings
+from dami_merge.connectivity.dial import Dial
+from dami_merge.connectivity.encoding import encode_text
+from dami_merge.connectivity.predictions import alike, measured
+from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.live import LiveModel, load_live
+from dami_merge.tensors.threads import fitting_threads
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-SAMPLED_TOKENS = 512
-"""Maximum number of positions whose hidden states are compared, evenly spread over all texts."""
 
 BARRIER = 0.1
 """Maximum height above the straight line, in nats, for two models to count as in one basin. Source: ours; the
@@ -85,6 +83,7 @@ class PathReport:
         barrier_above_line: max over λ of E(λ) - ((1-λ)·E(0) + λ·E(1)), in nats; 0 or less on a path that
             never rises above the straight line.
         barrier_lam: λ at which `barrier_above_line` is reached.
+        dial: What the model begins to write at every λ; None if no text has a prompt.
     """
 
     texts: int
@@ -94,6 +93,7 @@ class PathReport:
     barrier: float
     barrier_above_line: float
     barrier_lam: Fraction
+    dial: Dial | None = None
 
     @property
     def same_basin(self) -> bool:
@@ -116,6 +116,11 @@ class PathReport:
         return self.abruptness <= ABRUPT
 
     @property
+    def passes(self) -> bool:
+        """Whether nothing on the path speaks against interpolation: one basin, smooth, and no switch."""
+        return self.same_basin and self.smooth and (self.dial is None or self.dial.kind != "switch")
+
+    @property
     def monotone(self) -> bool:
         """Whether the loss only rises, or only falls."""
         losses = [point.loss for point in self.points]
@@ -130,18 +135,18 @@ def walk(
     texts: Sequence[Text],
     lambdas: Sequence[Fraction],
     *,
-    max_tokens: int = 1024,
+    settings: PathSettings = DEFAULTS,
     on_point: Callable[[int, int], None] = lambda _, __: None,
 ) -> PathReport:
     """Measure the loss and the hidden states along the path.
 
     Args:
-        model: Model whose parameters `live` writes; it is left at the last λ.
+        model: Model whose parameters `live` writes; it is left at some λ.
         live: The live model that `load_live` returned together with the model.
         tokenizer: Tokenizer of the model; it needs a chat template if a text has a prompt.
         texts: At least one text.
         lambdas: The λ to measure, ascending from 0 to 1, both included.
-        max_tokens: Maximum length of a text; longer texts are truncated.
+        settings: Lengths, and the temperature of the first tokens.
         on_point: Called with the number of λ measured so far and their total.
 
     Raises:
@@ -149,37 +154,47 @@ def walk(
             template, or no text has a token to score.
 
     Peak memory: about three float32 copies of the logits of 1024 tokens (2 GB for a vocabulary of 150,000),
-    and two copies of the hidden states of 512 tokens.
+    and two copies of the hidden states of 512 tokens, and two float32 vectors as long as the vocabulary
+    for each of 64 prompts.
     """
     if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
         raise _refused("the λ of a path must ascend from 0 to 1, both included")
-    encoded = [encode_text(tokenizer, text, max_tokens) for text in texts]
+    encoded = [encode_text(tokenizer, text, settings.max_tokens) for text in texts]
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
         raise _refused("the texts contain no token to score", "a text needs at least two tokens")
+    beginnings = Beginnings(model, live, tokenizer, texts, settings)
     points: list[PathPoint] = []
     steps: list[PathStep] = []
     before: list[Tensor] = []
     for number, lam in enumerate(lambdas, 1):
         live.set_lambda(lam)
-        loss, states = _measured(model, encoded)
+        loss, states = measured(model, encoded)
         if before:
-            compared = [_alike(*layers) for layers in zip(before, states, strict=True)]
+            compared = [alike(*layers) for layers in zip(before, states, strict=True)]
             steps.append(PathStep(points[-1].lam, lam, *zip(*compared, strict=True)))
         points.append(PathPoint(lam, loss / scored))
         before = states
+        beginnings.measure(lam)
         on_point(number, len(lambdas))
+    return _report(len(texts), scored, points, steps, beginnings.result())
+
+
+def _report(
+    texts: int, tokens: int, points: Sequence[PathPoint], steps: Sequence[PathStep], dial: Dial | None
+) -> PathReport:
     first, last = points[0].loss, points[-1].loss
     above = [(p.loss - float(1 - p.lam) * first - float(p.lam) * last, p.lam) for p in points]
     highest, where = max(above, key=lambda pair: pair[0])
     return PathReport(
-        texts=len(texts),
-        tokens=scored,
+        texts=texts,
+        tokens=tokens,
         points=tuple(points),
         steps=tuple(steps),
         barrier=max(point.loss for point in points) - (first + last) / 2,
         barrier_above_line=highest,
         barrier_lam=where,
+        dial=dial,
     )
 
 
@@ -190,6 +205,7 @@ def walk_pair(
     lambdas: Sequence[Fraction],
     *,
     device: str = "auto",
+    written_tokens: int = 0,
     on_point: Callable[[int, int], None] = lambda _, __: None,
 ) -> PathReport:
     """Load a pair with the tokenizer of Thinking, and `walk` the path.
@@ -200,6 +216,7 @@ def walk_pair(
         texts: At least one text.
         lambdas: The λ to measure, ascending from 0 to 1.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        written_tokens: Length of the greedy answers to write at every λ; 0 writes none.
         on_point: Called with the number of λ measured so far and their total.
 
     Raises:
@@ -212,52 +229,23 @@ def walk_pair(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(sides[1].root)
-    return walk(model, live, tokenizer, texts, lambdas, on_point=on_point)
+    with fitting_threads(model):
+        return walk(
+            model,
+            live,
+            tokenizer,
+            texts,
+            lambdas,
+            settings=PathSettings(temperature=_temperature(model), written_tokens=written_tokens),
+            on_point=on_point,
+        )
 
 
-def linear_cka(left: Tensor, right: Tensor) -> float:
-    """Compute the linear centred kernel alignment of two sets of hidden states at the same positions.
-
-    Args:
-        left: Shape [n, d], any float dtype.
-        right: Shape [n, e], any float dtype.
-
-    Returns:
-        A value in [0, 1]; 1 if neither set varies, 0 if only one varies.
-    """
-    left, right = (side.double() - side.double().mean(dim=0) for side in (left, right))
-    own = [float(torch.linalg.matrix_norm(side @ side.T)) for side in (left, right)]
-    if min(own) == 0:
-        return 1.0 if max(own) == 0 else 0.0
-    shared = float(((left @ left.T) * (right @ right.T)).sum())
-    return max(0.0, min(1.0, shared / (own[0] * own[1])))
-
-
-def _measured(
-    model: "PreTrainedModel", encoded: Sequence[tuple[list[int], int]]
-) -> tuple[float, list[Tensor]]:
-    """Return the summed loss of the scored tokens and, per layer, the sampled hidden states, shape [m, d]."""
-    total = sum(len(ids) for ids, _ in encoded)
-    stride = -(-total // SAMPLED_TOKENS)
-    loss, seen = 0.0, 0
-    kept: list[list[Tensor]] = []
-    with torch.inference_mode():
-        for batch in batches(encoded):
-            ids, mask, scored = padded(batch, model.device)
-            out: Any = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
-            logits = out.logits[:, :-1].float()
-            each = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-            loss += float((each.cpu().double() * scored[:, 1:].cpu()).sum())  # mps has no float64
-            tokens = mask.flatten().nonzero()[:, 0]
-            places = tokens[-seen % stride :: stride]
-            seen += len(tokens)
-            kept.append([states.flatten(0, 1)[places].float().cpu() for states in out.hidden_states])
-    return loss, [torch.cat(layer) for layer in zip(*kept, strict=True)]
-
-
-def _alike(before: Tensor, after: Tensor) -> tuple[float, float]:
-    cosine = functional.cosine_similarity(before.double(), after.double(), dim=1).mean()
-    return float(cosine), linear_cka(before, after)
+def _temperature(model: "PreTrainedModel") -> float:
+    """Return the temperature that Thinking's generation config recommends; 1 if it recommends none."""
+    config: Any = model.generation_config
+    recommended = config is not None and config.do_sample and config.temperature
+    return float(recommended or 1.0)
 
 
 def _refused(message: str, hint: str = "") -> InputRefused:

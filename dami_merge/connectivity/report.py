@@ -1,32 +1,25 @@
-"""The result of comparing two models' weights, and the verdict that follows from a cosine.
+"""The result of comparing two models' weights, tensor by tensor and in groups."""
 
-The thresholds are the paper's: a pair above 0.99 in every layer is connected; below 0.95, interpolation may
-fail.
-"""
-
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from dami_merge.checkpoint.differences import PairDifferences
-from dami_merge.connectivity.sample import SampleReport
+from dami_merge.connectivity.bounds import SampleReport
+from dami_merge.connectivity.limits import Verdict, decided_by_matrix
 from dami_merge.errors import Problem
 from dami_merge.tensors.similarity import Similarity
-
-CONNECTED = 0.99
-DOUBTFUL = 0.95
-
-Verdict = Literal["connected", "doubtful", "not connected", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorReport:
-    """The comparison of one float tensor.
+    """The comparison of one float tensor, or of one expert of a tensor that holds several.
 
     Attributes:
-        name: Name of the tensor in the checkpoint.
+        name: Name of the tensor in the checkpoint; of an expert with its index, such as
+            `model.layers.3.mlp.experts.gate_up_proj[17]`.
         layer: Layer, such as `model.layers.3`; outside the layers, the tensor's own stem.
         module: Kind of module, such as `self_attn.q_proj`; the number of an expert is replaced by `*`.
-        matrix: Whether the tensor has two or more dimensions above 1.
+        matrix: Whether the tensor is a matrix; norms, biases and depthwise kernels are vectors.
         similarity: Similarity of Instruct and Thinking.
     """
 
@@ -74,15 +67,18 @@ class WeightsReport:
     Attributes:
         instruct: Hub id or folder name of Instruct.
         thinking: Hub id or folder name of Thinking.
-        verdict: Verdict on the matrices of the worst layer; `undecided` is possible only with a sample.
+        verdict: Verdict on the worst layer and the worst matrix; `undecided` is possible only with a sample.
         worst_layer: Name of the layer whose matrices have the lowest cosine.
         worst_cosine: Cosine of the matrices in that layer.
+        worst_matrix: Name of the matrix, or of the expert within a tensor, with the lowest cosine.
+        worst_matrix_cosine: Cosine of that matrix.
         threshold: Cosine at or above which a layer counts as connected.
         overall: Similarity of all tensors.
         layers: Similarity of every layer, in natural order.
         modules: Similarity of every kind of module, sorted by name.
         cells: Similarity of every kind of module in every layer, in natural order.
         tensors: Similarity of every float tensor, in natural order.
+        experts: Similarity of every expert of the tensors that hold several, in natural order.
         identical_tensors: Number of float tensors that are equal in both models.
         skipped: Names of the integer tensors, which are not compared.
         differences: Differences in config, sampling defaults, tokenizer and chat template.
@@ -99,12 +95,15 @@ class WeightsReport:
     verdict: Verdict
     worst_layer: str
     worst_cosine: float
+    worst_matrix: str
+    worst_matrix_cosine: float
     threshold: float
     overall: GroupReport
     layers: tuple[GroupReport, ...]
     modules: tuple[GroupReport, ...]
     cells: tuple[CellReport, ...]
     tensors: tuple[TensorReport, ...]
+    experts: tuple[TensorReport, ...]
     identical_tensors: int
     skipped: tuple[str, ...]
     differences: PairDifferences
@@ -119,14 +118,19 @@ class WeightsReport:
         """Whether the verdict is `connected`."""
         return self.verdict == "connected"
 
+    @property
+    def matrices(self) -> tuple[TensorReport, ...]:
+        """Every matrix that is judged alone: the experts of a tensor that holds several, not that tensor."""
+        return matrices_of(self.tensors, self.experts)
 
-def verdict_of(low: float, high: float, threshold: float) -> Verdict:
-    """Return the verdict on a worst cosine between `low` and `high`."""
-    verdicts = {_class(low, threshold), _class(high, threshold)}
-    return verdicts.pop() if len(verdicts) == 1 else "undecided"
+    @property
+    def hidden(self) -> bool:
+        """Whether the worst matrix makes the verdict worse than the worst layer alone."""
+        return decided_by_matrix(self.worst_cosine, self.worst_matrix_cosine, self.threshold)
 
 
-def _class(cosine: float, threshold: float) -> Verdict:
-    if cosine >= threshold:
-        return "connected"
-    return "doubtful" if cosine >= min(DOUBTFUL, threshold) else "not connected"
+def matrices_of(tensors: Iterable[TensorReport], experts: Sequence[TensorReport]) -> tuple[TensorReport, ...]:
+    """Return the matrices that have elements; experts stand in place of the tensors that hold them."""
+    held = {expert.name.rpartition("[")[0] for expert in experts}
+    single = (tensor for tensor in tensors if tensor.matrix and tensor.name not in held)
+    return tuple(each for each in (*single, *experts) if each.similarity.elements)

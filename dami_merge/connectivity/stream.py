@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.dtypes import ITEM_BYTES
 from dami_merge.tensors.dtypes import FLOAT_DTYPES
 from dami_merge.tensors.kernels import fastest_compare
@@ -34,11 +33,11 @@ _BUFFER_BYTES = _REMOTE_BATCH + mmap.PAGESIZE
 _HEARTBEAT_S = 0.2
 
 
-def pieces_of(info: TensorInfo) -> tuple[Piece, ...]:
-    """Split a whole tensor into pieces; an empty tensor has none."""
+def pieces_of(name: str, first: int, elements: int) -> tuple[Piece, ...]:
+    """Split consecutive elements of a tensor into pieces; none of them make no piece."""
     return tuple(
-        Piece(info.name, first, min(_BLOCK_ELEMENTS, info.elements - first))
-        for first in range(0, info.elements, _BLOCK_ELEMENTS)
+        Piece(name, first + start, min(_BLOCK_ELEMENTS, elements - start))
+        for start in range(0, elements, _BLOCK_ELEMENTS)
     )
 
 

@@ -1,4 +1,4 @@
-"""Texts to measure a path with: JSONL, one object per line. Knows nothing about models."""
+"""Texts to measure a path with, JSONL with one object per line, and how. Knows nothing about models."""
 
 import json
 from dataclasses import dataclass
@@ -19,6 +19,24 @@ class Text:
 
     prompt: str
     scored: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathSettings:
+    """How to measure a path with texts.
+
+    Attributes:
+        max_tokens: Maximum length of a text; longer texts are truncated.
+        temperature: Temperature at which the probabilities of the first tokens hold.
+        written_tokens: Length of the greedy answers to write at every λ; 0 writes none.
+    """
+
+    max_tokens: int = 1024
+    temperature: float = 1.0
+    written_tokens: int = 0
+
+
+DEFAULTS = PathSettings()
 
 
 def read_texts(path: Path, *, limit: int | None = None) -> tuple[Text, ...]:

@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dami_merge.checkpoint.differences import pair_differences
 from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.pair import examine
+from dami_merge.connectivity.bounds import SampleReport, report_sample
+from dami_merge.connectivity.limits import CONNECTED, Verdict, verdict_of
 from dami_merge.connectivity.naming import is_matrix, layer_and_module, natural_key
 from dami_merge.connectivity.report import (
-    CONNECTED,
     CellReport,
     GroupReport,
     TensorReport,
     WeightsReport,
-    verdict_of,
+    matrices_of,
 )
-from dami_merge.connectivity.sample import Sample, SampleReport, Stratum, draw, expanded, report_sample
-from dami_merge.connectivity.stream import piece_bytes, pieces_of, stream
+from dami_merge.connectivity.sample import Sample, Stratum, draw, expanded, strata_of
+from dami_merge.connectivity.stream import piece_bytes, stream
 from dami_merge.dtypes import FLOATS
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.tensors.similarity import Sums
@@ -47,8 +48,7 @@ def compare_weights(
         thinking: Model at λ = 1, read in the same way.
         threshold: Cosine at or above which a layer counts as connected.
         sample: Read only this sample; None reads all.
-        on_bytes: Called with the bytes of both sides compared so far and their total; also while waiting for
-            more.
+        on_bytes: Called with the bytes of both sides compared so far and their total; also while waiting.
 
     Raises:
         InputRefused: Names, shapes or dtypes differ, or a side is quantised, not finite, or has no matrix.
@@ -59,36 +59,44 @@ def compare_weights(
     refusals, notes = _comparable(instruct, thinking)
     strata = _strata(instruct, sample)
     found = _compared(instruct, thinking, strata, on_bytes)
-    sums = _finite_sums(strata, found)
-    shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
-    tensors = tuple(
-        TensorReport(name, *layer_and_module(name), is_matrix(shapes[name]), total.similarity())
-        for name, total in sums.items()
-    )
+    parts = _finite_sums(strata, found)
+    sums = _by_tensor(strata, parts)
+    tensors, experts = _tensors(sums, instruct), _experts(strata, parts)
     layers = _groups(tensors, sums, lambda tensor: tensor.layer)
     worst_layer, worst = _worst(layers)
+    matrix = min(matrices_of(tensors, experts), key=lambda each: each.similarity.cosine)
     sampled = None if sample is None else _sampled(instruct, thinking, sample, strata, found)
     return WeightsReport(
         instruct=instruct.source_id,
         thinking=thinking.source_id,
-        verdict=verdict_of(*((sampled.low, sampled.high) if sampled else (worst, worst)), threshold),
+        instruct_revision=instruct.revision,
+        thinking_revision=thinking.revision,
+        verdict=_verdict(worst, matrix.similarity.cosine, sampled, threshold),
         worst_layer=worst_layer,
         worst_cosine=worst,
+        worst_matrix=matrix.name,
+        worst_matrix_cosine=matrix.similarity.cosine,
         threshold=threshold,
         overall=_groups(tensors, sums, lambda _: "all")[0],
         layers=layers,
         modules=tuple(sorted(_groups(tensors, sums, lambda t: t.module), key=lambda g: g.name)),
         cells=_cells(tensors, sums),
         tensors=tensors,
+        experts=experts,
         identical_tensors=sum(total.difference == 0 for total in sums.values()),
-        skipped=tuple(sorted(shapes.keys() - sums.keys())),
+        skipped=tuple(sorted(instruct.tensors().keys() - sums.keys())),
         differences=pair_differences(instruct, thinking),
         refusals=refusals,
         notes=notes,
-        instruct_revision=instruct.revision,
-        thinking_revision=thinking.revision,
         sample=sampled,
     )
+
+
+def _verdict(layer: float, matrix: float, sampled: SampleReport | None, threshold: float) -> Verdict:
+    if sampled is None:
+        return verdict_of((layer, layer), (matrix, matrix), threshold)
+    of_layer, of_matrix = (sampled.low, sampled.high), (sampled.matrix_low, sampled.matrix_high)
+    return verdict_of(of_layer, of_matrix, threshold)
 
 
 def _comparable(instruct: Checkpoint, thinking: Checkpoint) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
@@ -105,39 +113,39 @@ def _sampled(
     instruct: Checkpoint,
     thinking: Checkpoint,
     sample: Sample,
-    strata: Mapping[str, Stratum],
-    found: Mapping[str, Sequence[Sums]],
+    strata: Sequence[Stratum],
+    found: Sequence[Sequence[Sums]],
 ) -> SampleReport:
-    observed = [(stratum, found[name]) for name, stratum in strata.items()]
+    observed = zip(strata, found, strict=True)
     read, total = (_weight_bytes(instruct, thinking, each) for each in (sample, None))
     return report_sample(sample, observed, read_bytes=read, total_bytes=total)
 
 
 def _weight_bytes(instruct: Checkpoint, thinking: Checkpoint, sample: Sample | None) -> int:
-    pieces = (piece for stratum in _strata(instruct, sample).values() for piece in stratum.pieces)
+    pieces = (piece for stratum in _strata(instruct, sample) for piece in stratum.pieces)
     return piece_bytes(instruct, thinking, pieces)
 
 
-def _strata(instruct: Checkpoint, sample: Sample | None) -> dict[str, Stratum]:
-    """Return what to read of every float tensor, in natural order of the names."""
+def _strata(instruct: Checkpoint, sample: Sample | None) -> list[Stratum]:
+    """Return what to read of every float tensor and of every expert, in natural order of the names."""
     places = instruct.tensors()
     names = sorted((n for n in places if places[n][1].dtype in FLOATS), key=natural_key)
     infos = [places[name][1] for name in names]
     if sample is not None:
-        return dict(zip(names, draw(infos, sample), strict=True))
-    return {info.name: Stratum(info, len(pieces_of(info)), pieces_of(info)) for info in infos}
+        return draw(infos, sample)
+    return [stratum for info in infos for stratum in strata_of(info)]
 
 
 def _compared(
     instruct: Checkpoint,
     thinking: Checkpoint,
-    strata: Mapping[str, Stratum],
+    strata: Sequence[Stratum],
     on_bytes: Callable[[int, int], None],
-) -> dict[str, list[Sums]]:
-    """Return the sums of every piece, by tensor, in the order of the pieces."""
-    found: dict[str, list[Sums]] = {name: [] for name in strata}
-    pieces = [piece for stratum in strata.values() for piece in stratum.pieces]
-    total = piece_bytes(instruct, thinking, pieces)
+) -> list[list[Sums]]:
+    """Return the sums of every piece, by stratum, in the order of the pieces."""
+    found: list[list[Sums]] = [[] for _ in strata]
+    owners = {piece: sums for stratum, sums in zip(strata, found, strict=True) for piece in stratum.pieces}
+    total = piece_bytes(instruct, thinking, owners)
     done = 0
 
     def count(size_bytes: int) -> None:
@@ -145,26 +153,50 @@ def _compared(
         done += size_bytes
         on_bytes(done, total)
 
-    stream(
-        instruct, thinking, pieces, take=lambda piece, sums: found[piece.name].append(sums), on_bytes=count
-    )
+    stream(instruct, thinking, owners, take=lambda piece, sums: owners[piece].append(sums), on_bytes=count)
     return found
 
 
-def _finite_sums(strata: Mapping[str, Stratum], found: Mapping[str, Sequence[Sums]]) -> dict[str, Sums]:
-    """Return the sums of every tensor, extrapolated from a sample to all of it; refuse NaN and Inf."""
-    sums = {
-        name: expanded(sum(found[name], Sums()), stratum.tensor.elements) for name, stratum in strata.items()
-    }
+def _finite_sums(strata: Sequence[Stratum], found: Sequence[Sequence[Sums]]) -> list[Sums]:
+    """Return the sums of every stratum, extrapolated from a sample to all of it; refuse NaN and Inf."""
+    parts = [
+        expanded(sum(read, Sums()), stratum.elements) for stratum, read in zip(strata, found, strict=True)
+    ]
     problems = []
-    for name, total in sums.items():
+    for stratum, total in zip(strata, parts, strict=True):
         for side, norm in (("instruct", total.instruct), ("thinking", total.thinking)):
             if not math.isfinite(norm):
-                fact = f"{name!r} holds NaN or Inf in {side}"
+                fact = f"{stratum.name!r} holds NaN or Inf in {side}"
                 problems.append(Problem("nonfinite", fact, "the checkpoint is damaged"))
     if problems:
         raise InputRefused(problems)
+    return parts
+
+
+def _by_tensor(strata: Iterable[Stratum], parts: Iterable[Sums]) -> dict[str, Sums]:
+    """Add up the sums of the experts of every tensor."""
+    sums: dict[str, Sums] = {}
+    for stratum, part in zip(strata, parts, strict=True):
+        sums[stratum.tensor.name] = sums.get(stratum.tensor.name, Sums()) + part
     return sums
+
+
+def _tensors(sums: Mapping[str, Sums], instruct: Checkpoint) -> tuple[TensorReport, ...]:
+    shapes = {name: info.shape for name, (_, info) in instruct.tensors().items()}
+    return tuple(
+        TensorReport(name, *layer_and_module(name), is_matrix(name, shapes[name]), total.similarity())
+        for name, total in sums.items()
+    )
+
+
+def _experts(strata: Iterable[Stratum], parts: Iterable[Sums]) -> tuple[TensorReport, ...]:
+    return tuple(
+        TensorReport(
+            stratum.name, *layer_and_module(stratum.tensor.name), matrix=True, similarity=part.similarity()
+        )
+        for stratum, part in zip(strata, parts, strict=True)
+        if stratum.expert is not None
+    )
 
 
 def _groups(

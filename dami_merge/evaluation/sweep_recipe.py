@@ -13,6 +13,7 @@ from dami_merge.sampling import Sampling, SamplingSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -28,6 +29,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
         samples: Answers per question and λ.
         seed: Seed of every random draw, below 2^63.
         grader: `module:function` or `file.py:function`.
+        grader_timeout: Seconds that the grader has for one answer.
     """
 
     questions: str | None = None
@@ -38,6 +40,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     samples: Count | None = None
     seed: Seed | None = None
     grader: str | None = None
+    grader_timeout: Seconds | None = None
 
     def __post_init__(self) -> None:
         """Refuse any value but λ that is of the wrong type or out of its range, with a RecipeError."""

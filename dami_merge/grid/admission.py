@@ -1,18 +1,21 @@
 """Decide whether a run may use an output folder: owner, recipe and free space. Writes nothing."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from dami_merge.errors import DiskFull, OutputRefused
 from dami_merge.files import free_bytes, size_text
-from dami_merge.grid.identity import changed, identity_of
-from dami_merge.grid.manifest import GRID_FILE
+from dami_merge.grid.identity import IdentityChange, changed, identity_of
+from dami_merge.grid.manifest import GRID_FILE, LambdaText
 from dami_merge.grid.plan import GridPlan
 
 STATE_FOLDER = ".dami-merge"
+IDENTITY_FILE = f"{STATE_FOLDER}/identity.json"
+_WAYS_OUT = "choose another folder with -o, or start over in this one with --fresh"
 OUR_FOLDERS = re.compile(r"lambda-\d+(\.\d+|of\d+)(\.partial)?")
 
 
@@ -36,15 +39,42 @@ def space_needed(plan: GridPlan) -> int:
 
 
 def refuse_folder(plan: GridPlan, *, fresh: bool) -> None:
-    """Refuse an output folder that a run could not use; takes no lock and writes nothing.
+    """Refuse an output folder that a run could not use; takes no lock, reads no weights and writes nothing.
 
     Raises:
-        OutputRefused: The folder holds files that are not ours, or work for another recipe or source.
+        OutputRefused: The folder holds files that are not ours, or work for another recipe or source, or
+            cannot be written.
     """
     refuse_foreign(plan.output)
-    path = plan.output / STATE_FOLDER / "identity.json"
-    if path.is_file() and has_work(plan.output) and not fresh:
-        refuse_other(plan.output, msgspec.json.decode(path.read_bytes()), identity_of(plan))
+    before, now = None if fresh else earlier_identity(plan.output), identity_of(plan)
+    if before is not None:
+        refuse_changes(plan.output, changed(before, now))
+    finished = isinstance(before, dict) and before.get("lambdas") == now["lambdas"]
+    there = next(place for place in (plan.output, *plan.output.absolute().parents) if place.exists())
+    if not finished and not os.access(there, os.W_OK | os.X_OK):
+        raise OutputRefused(f"{there} cannot be written", hint="choose another folder with -o")
+
+
+def earlier_identity(root: Path) -> object:
+    """Return the identity of the work in a folder, as plain JSON; None if no shard is finished in it.
+
+    Raises:
+        OutputRefused: The identity is damaged.
+    """
+    if not ((root / IDENTITY_FILE).is_file() and has_work(root)):
+        return None
+    try:
+        identity = msgspec.json.decode((root / IDENTITY_FILE).read_bytes())
+        msgspec.convert(identity, _WithLambdas)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise OutputRefused(f"{root / IDENTITY_FILE} is damaged: {error}", hint=_WAYS_OUT) from error
+    return identity
+
+
+class _WithLambdas(msgspec.Struct):
+    """The part of an identity that is read, not only compared."""
+
+    lambdas: list[LambdaText]
 
 
 def refuse_foreign(root: Path) -> None:
@@ -53,10 +83,11 @@ def refuse_foreign(root: Path) -> None:
     Raises:
         OutputRefused: The path is a file, or the folder holds files that are not ours.
     """
-    if not root.exists():
+    there = next(place for place in (root, *root.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputRefused(f"{there} is a file, not a folder", hint="choose a folder with -o")
+    if there != root:
         return
-    if not root.is_dir():
-        raise OutputRefused(f"{root} is a file, not a folder", hint="choose a folder with -o")
     names = sorted(path.name for path in root.iterdir())
     foreign = [name for name in names if not _is_ours(root / name)]
     if foreign or (names and STATE_FOLDER not in names):
@@ -67,19 +98,25 @@ def refuse_foreign(root: Path) -> None:
         )
 
 
-def refuse_other(root: Path, before: object, now: Mapping[str, object]) -> None:
-    """Refuse a folder whose recorded identity differs from the plan's.
+def refuse_changes(root: Path, changes: Sequence[IdentityChange]) -> None:
+    """Refuse to continue the work in a folder for another recipe or source.
+
+    Args:
+        root: The folder.
+        changes: What differs; file times and names of sources are not refused here, see `grid.contents`.
 
     Raises:
-        OutputRefused: The identities differ; states the first three differences.
+        OutputRefused: Something else differs; states the first three differences and what each would change.
     """
-    changes = changed(before, now)
-    if changes:
-        shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
-        raise OutputRefused(
-            f"{root} holds a grid made from another recipe or source: {shown}",
-            hint="choose another folder with -o, or start over in this one with --fresh",
-        )
+    refused = [change for change in changes if change.needs_contents is None]
+    if not refused:
+        return
+    shown = "; ".join(map(str, refused[:3])) + (f"; {len(refused) - 3} more" if len(refused) > 3 else "")
+    kept = [change.keep for change in refused]
+    keep = f"keep this grid with {' '.join(kept)}, " if all(kept) else ""
+    raise OutputRefused(
+        f"{root} holds a grid made from another recipe or source: {shown}", hint=f"{keep}{_WAYS_OUT}"
+    )
 
 
 def _is_ours(path: Path) -> bool:

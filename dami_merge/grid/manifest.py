@@ -156,6 +156,8 @@ def read_grid(folder: Path) -> Grid:
     """
     path = folder / GRID_FILE
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise GridUnreadable(f"{path} is not a file")
         content = path.read_bytes()
     except OSError as error:
         raise GridUnreadable(

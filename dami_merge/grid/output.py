@@ -8,19 +8,18 @@
     .dami-merge/locks/*.lock      one for each shard: several processes may make different shards
     .dami-merge/receipts/*.json   one per finished shard: size, digest and time of its file at every λ
 
-A receipt is written after its files are durable. It is valid while every file has the recorded size and
-either the recorded modification time or the recorded digest. Knows nothing about arithmetic or torch.
+A receipt is written after its files are durable. A file in it counts as finished while it has the recorded
+size and either the recorded modification time or the recorded digest. Knows nothing about arithmetic.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from dami_merge.checkpoint.folder import CONFIG_FILE
-from dami_merge.errors import InputRefused, Problem
 from dami_merge.files import (
     Written,
     digest_bytes,
@@ -30,8 +29,7 @@ from dami_merge.files import (
     sync_folder,
     write_durable,
 )
-from dami_merge.grid.admission import OUR_FOLDERS, STATE_FOLDER, has_work, refuse_foreign, refuse_other
-from dami_merge.grid.identity import changed, identity_of
+from dami_merge.grid.admission import STATE_FOLDER
 from dami_merge.grid.manifest import GRID_FILE, File
 from dami_merge.grid.plan import GridPlan, ShardJob
 
@@ -56,7 +54,7 @@ class Output:
     """The output folder, while its lock is held."""
 
     def __init__(self, plan: GridPlan) -> None:
-        """Call `opened` instead, which takes the lock."""
+        """Call `grid.opening.opened` instead, which takes the lock."""
         self._plan = plan
         self._root = plan.output
         self._receipts = plan.output / STATE_FOLDER / "receipts"
@@ -79,14 +77,10 @@ class Output:
         """Return the folder of a checkpoint that is being written."""
         return self._root / f"{name}.partial"
 
-    def intact_receipts(self) -> dict[str, Receipt]:
-        """Return the receipts of shards that are finished and unchanged, by file name."""
-        found = {}
-        for shard in self._plan.shards:
-            receipt = self._receipt(shard)
-            if receipt is not None:
-                found[shard.name] = receipt
-        return found
+    def receipts(self) -> dict[str, Receipt]:
+        """Return the receipts that an earlier run left, by the shard's file name; see `intact`."""
+        found = ((shard.name, self._receipt(shard)) for shard in self._plan.shards)
+        return {name: receipt for name, receipt in found if receipt is not None}
 
     def _receipt(self, shard: ShardJob) -> Receipt | None:
         try:
@@ -94,19 +88,23 @@ class Output:
         except FileNotFoundError:
             return None
         try:
-            receipt = msgspec.json.decode(content, type=Receipt)
-        except msgspec.MsgspecError:
+            return msgspec.json.decode(content, type=Receipt)
+        except (msgspec.MsgspecError, RecursionError):
             return None  # our own file: if it is damaged, make the shard again
+
+    def intact(self, receipt: Receipt) -> Receipt:
+        """Return a receipt with only the plan's files that exist and are unchanged."""
+        files = {}
         for member in self._plan.members:
             written = receipt.files.get(member.name)
-            if written is None or not _untouched(self.folder(member.name) / shard.name, written):
-                return None
-        return receipt
+            if written and _untouched(self.folder(member.name) / receipt.shard, written):
+                files[member.name] = written
+        return msgspec.structs.replace(receipt, files=files)
 
     def keep_receipt(self, receipt: Receipt) -> None:
         """Record a finished shard; its files must already be durable."""
-        for member in self._plan.members:
-            folder = self.folder(member.name)
+        for name in receipt.files:
+            folder = self.folder(name)
             for place in {folder, (folder / receipt.shard).parent}:
                 sync_folder(place)
         write_durable(self._receipt_path(receipt.shard), msgspec.json.encode(receipt))
@@ -126,30 +124,17 @@ class Output:
     def _receipt_path(self, shard: str) -> Path:
         return self._receipts / f"{_flat(shard)}.json"
 
-    def require_same_sources(self) -> None:
-        """Refuse to publish a grid if a source has changed since the folder was opened.
+    def unpublish(self, names: Collection[str]) -> None:
+        """Prepare the folders of checkpoints whose shards will be made: partial ones, without config.json.
 
-        Raises:
-            InputRefused: A source changed or disappeared; states every change.
+        If one of them is published, it is damaged: grid.json, which lists it, is removed first. Otherwise, as
+        when λ are added to a finished grid, grid.json and the checkpoints that it lists stay usable.
         """
-        before = msgspec.json.decode((self._root / STATE_FOLDER / "identity.json").read_bytes())
-        try:
-            now = identity_of(self._plan)
-        except FileNotFoundError as error:
-            problem = Problem("source-changed", f"{error.filename} disappeared during the run")
-            raise InputRefused([problem]) from error
-        changes = changed(before, now)
-        if changes:
-            hint = "restore the file, or start over with --fresh"
-            facts = [f"a source changed during the run: {change}" for change in changes]
-            raise InputRefused([Problem("source-changed", fact, hint) for fact in facts])
-
-    def unpublish(self) -> None:
-        """Remove grid.json and make every checkpoint partial, before shards are made again."""
-        (self._root / GRID_FILE).unlink(missing_ok=True)
-        sync_folder(self._root)
-        for member in self._plan.members:
-            final, partial = self.final(member.name), self.partial(member.name)
+        if any(self.final(name).is_dir() for name in names):
+            (self._root / GRID_FILE).unlink(missing_ok=True)
+            sync_folder(self._root)
+        for name in sorted(names):
+            final, partial = self.final(name), self.partial(name)
             if final.is_dir():
                 if partial.is_dir():
                     shutil.rmtree(partial)
@@ -181,48 +166,11 @@ class Output:
             leftover.unlink()  # from a run that was killed while writing a small file
         if folder == self.partial(name):
             publish_folder(folder, self.final(name))
+        elif self.partial(name).is_dir():
+            shutil.rmtree(self.partial(name))
         files = [File(file, len(data), digest_bytes(data)) for file, data in small_files.items()]
         files += [File(file, written.size, written.digest) for file, written in shards.items()]
         return sorted(files, key=lambda file: file.name)
-
-
-@contextmanager
-def opened(plan: GridPlan, *, fresh: bool = False) -> Iterator[Output]:
-    """Open the output folder for one run and hold its lock.
-
-    Args:
-        plan: Plan of the grid to build.
-        fresh: Discard an earlier run's work first.
-
-    Raises:
-        OutputRefused: The folder is in use, holds files that are not ours, or holds another grid.
-    """
-    root, state = plan.output, plan.output / STATE_FOLDER
-    refuse_foreign(root)
-    state.mkdir(parents=True, exist_ok=True)
-    with locked(state / "lock", what=root):
-        if fresh:
-            _clear(root)
-        identity = identity_of(plan)
-        path = state / "identity.json"
-        if path.is_file() and has_work(root):
-            refuse_other(root, msgspec.json.decode(path.read_bytes()), identity)
-        else:
-            _clear(root)
-            write_durable(path, msgspec.json.format(msgspec.json.encode(identity), indent=2) + b"\n")
-        (state / "receipts").mkdir(exist_ok=True)
-        yield Output(plan)
-
-
-def _clear(root: Path) -> None:
-    """Remove an earlier run's work, grid.json first; keep the lock."""
-    (root / GRID_FILE).unlink(missing_ok=True)
-    state = root / STATE_FOLDER
-    (state / "identity.json").unlink(missing_ok=True)
-    shutil.rmtree(state / "receipts", ignore_errors=True)
-    for path in root.iterdir():
-        if OUR_FOLDERS.fullmatch(path.name):
-            shutil.rmtree(path)
 
 
 def _flat(shard: str) -> str:

@@ -10,6 +10,7 @@ from dami_merge.checkpoint.pair import Pair, join
 from dami_merge.checkpoint.source import open_both
 from dami_merge.dtypes import FLOATS, HEADER_NAMES, ITEM_BYTES
 from dami_merge.errors import OutputRefused, UsageError
+from dami_merge.files import writing_is_clear
 from dami_merge.grid.plan import DEFAULT_BLOCK_BYTES, SLOTS, EndsMode, GridPlan, ShardJob, TensorJob
 from dami_merge.grid.recipe import Recipe
 from dami_merge.tensors.writer import GATHER_BYTES, PAGE_BYTES
@@ -49,7 +50,8 @@ def plan_grid(
     """
     sides = open_both(recipe.instruct, recipe.thinking)
     pair = join(*sides, allow=recipe.allow_config, mixed_dtypes=recipe.dtype is not None)
-    return make_plan(recipe, pair, Path(output), block_bytes=block_bytes, endpoints=endpoints)
+    with writing_is_clear(Path(output)):
+        return make_plan(recipe, pair, Path(output), block_bytes=block_bytes, endpoints=endpoints)
 
 
 def make_plan(
@@ -132,7 +134,10 @@ def _shard(
 
 
 def _refuse_nested(output: Path, source: Checkpoint) -> None:
-    out, root = output.resolve(), source.root.resolve()
+    try:
+        out, root = output.resolve(), source.root.resolve()
+    except RuntimeError as error:  # what Python before 3.13 raises for links in a circle
+        raise OutputRefused(f"{output}: {error}", hint="choose another folder with -o") from error
     if out == root or root in out.parents:
         raise OutputRefused(
             f"the output {output} is inside the source {source.spec}",

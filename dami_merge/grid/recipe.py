@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
-from dami_merge.declared import check_fields, read_yaml
-from dami_merge.dtypes import FloatName
+from dami_merge.declared import check_fields, declared_as, parse_yaml
+from dami_merge.dtypes import FLOAT_NAMES, FloatName, meant_float
 from dami_merge.errors import LambdaError, RecipeError
 from dami_merge.lambdas import DEFAULT_STEPS, even_grid, ordered, parse_lambda
 from dami_merge.sampling import Sampling
@@ -79,8 +79,8 @@ def bundled_recipe() -> Recipe:
 class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Format of a recipe file: `lambdas` or `steps`, with λ as YAML scalars."""
 
-    instruct: str
-    thinking: str
+    instruct: str | None = None
+    thinking: str | None = None
     name: str = ""
     lambdas: list[str | float | int] | None = None
     steps: int | None = None
@@ -91,19 +91,28 @@ class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     sampling: Sampling = Sampling()
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, *, models: tuple[str, str] | None = None) -> Recipe:
     """Read a recipe file.
 
     Relative model folders are resolved against the folder of the recipe.
 
+    Args:
+        path: The file.
+        models: Instruct and Thinking, in place of those that the file names, if any.
+
     Raises:
-        RecipeError: The file cannot be read or parsed, or has an unknown, duplicate or wrongly typed field.
+        RecipeError: The file cannot be read or parsed, has an unknown, duplicate or wrongly typed field, or
+            names no models.
         LambdaError: A λ in the file is invalid.
     """
-    file = read_yaml(path, _RecipeFile)
+    content = parse_yaml(path)
+    _refuse_mergekit(content, path)
+    _refuse_spelling(content, path)
+    file = declared_as(_RecipeFile, content, path)
+    instruct, thinking = models or _models(file, path)
     return Recipe(
-        instruct=_from_recipe_folder(file.instruct, path.parent),
-        thinking=_from_recipe_folder(file.thinking, path.parent),
+        instruct=instruct,
+        thinking=thinking,
         name=file.name,
         lambdas=_lambdas(file, path),
         dtype=file.dtype,
@@ -112,6 +121,44 @@ def read_recipe(path: Path) -> Recipe:
         allow_nonfinite=file.allow_nonfinite,
         sampling=file.sampling,
     )
+
+
+def _models(file: _RecipeFile, path: Path) -> tuple[str, str]:
+    if file.instruct is None or file.thinking is None:
+        missing = [side for side in ("instruct", "thinking") if getattr(file, side) is None]
+        lines = " and ".join(f"`{side}: org/name`" for side in missing)
+        raise RecipeError(
+            f"{path} does not name the model{'' if len(missing) == 1 else 's'} {' and '.join(missing)}",
+            hint=f"add {lines} to it, or give both models on the command line: dami-merge grid INSTRUCT"
+            f" THINKING --recipe {path}",
+        )
+    return _from_recipe_folder(file.instruct, path.parent), _from_recipe_folder(file.thinking, path.parent)
+
+
+def _refuse_mergekit(content: object, path: Path) -> None:
+    """Refuse a file of mergekit, which people have for the same two models."""
+    if not isinstance(content, dict) or not content.keys() & {"merge_method", "slices", "models"}:
+        return
+    entries = content.get("models")
+    models = [
+        str(entry["model"])
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict) and "model" in entry
+    ]
+    named = f"{models[0]} and {models[1]}" if len(models) == 2 else "the Instruct and the Thinking model"
+    raise RecipeError(
+        f"{path} is a recipe of mergekit (merge_method: {content.get('merge_method')})",
+        hint=f"write a recipe of `instruct:` and `thinking:` with {named}, or give both on the command line:"
+        " every λ between them is built, as mergekit's linear method would with weights 1-λ and λ",
+    )
+
+
+def _refuse_spelling(content: object, path: Path) -> None:
+    """Refuse a dtype in the spelling of another program, with ours."""
+    dtype = content.get("dtype") if isinstance(content, dict) else None
+    meant = meant_float(dtype) if isinstance(dtype, str) and dtype not in FLOAT_NAMES else None
+    if meant:
+        raise RecipeError(f"{path}: the dtype {dtype!r} is not known", hint=f"write `dtype: {meant}`")
 
 
 def _lambdas(file: _RecipeFile, path: Path) -> tuple[Fraction, ...]:

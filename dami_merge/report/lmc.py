@@ -1,15 +1,16 @@
-"""The page of `dami-merge check-lmc --html`: verdict, four answers, next steps, figures, differences."""
+"""The page of `dami-merge check-lmc --html`: verdict, five answers, next steps, figures, differences."""
 
 from typing import TYPE_CHECKING
 
-from dami_merge.connectivity.advice import MEANING, answers, next_steps
+from dami_merge.connectivity.advice import answers, next_steps
+from dami_merge.connectivity.rounding_advice import meaning_of, rounding_fact
+from dami_merge.connectivity.weights_advice import identical_fact
 from dami_merge.lambdas import label
 from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import render
 
 if TYPE_CHECKING:
     from dami_merge.connectivity.check import Check
-    from dami_merge.connectivity.report import WeightsReport
 
 _TONES = {"connected": "good", "doubtful": "warn", "undecided": "warn"}
 
@@ -34,8 +35,8 @@ def lmc_page(check: "Check") -> str:
             "instruct": _pinned(report.instruct, report.instruct_revision),
             "thinking": _pinned(report.thinking, report.thinking_revision),
             "tone": _tone(check),
-            "meaning": MEANING[report.verdict].capitalize(),
-            "asides": _asides(report),
+            "meaning": _sentence(meaning_of(check)),
+            "asides": _asides(check),
             "answers": answers(check),
             "steps": next_steps(check),
             "layers": (*report.layers, report.overall),
@@ -56,8 +57,13 @@ def _pinned(name: str, revision: str) -> str:
     return f"{name}@{revision}" if revision else name
 
 
-def _asides(report: "WeightsReport") -> list[str]:
-    said = []
+def _sentence(text: str) -> str:
+    """Begin a sentence with a capital, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def _asides(check: "Check") -> list[str]:
+    report, said = check.weights, []
     sample = report.sample
     if sample is not None and sample.read_bytes < sample.total_bytes:
         said.append(
@@ -66,9 +72,9 @@ def _asides(report: "WeightsReport") -> list[str]:
             f" between {sample.low:.6f} and {sample.high:.6f}."
         )
     if report.identical_tensors:
-        said.append(
-            f"{report.identical_tensors} of {len(report.tensors)} tensors are identical in both models."
-        )
+        said.append(f"{identical_fact(report)}.")
+    if check.rounding is not None and check.rounding.drowned:
+        said.append(f"{_sentence(rounding_fact(check.rounding))}.")
     if report.skipped:
         noun = "tensor was" if len(report.skipped) == 1 else "tensors were"
         said.append(f"{len(report.skipped)} integer {noun} not compared.")

@@ -19,6 +19,9 @@ from dami_merge.optional import needed
 if TYPE_CHECKING:
     import altair as alt
 
+PAPER_WIDTH = 560
+"""Width in pixels of what a figure plots, where it is not as wide as a page."""
+
 _LESS_THAN = "\\u003c"
 
 
@@ -131,8 +134,9 @@ def png(each: Figure, *, scale: float = 2) -> bytes:
 
 
 def _fixed(each: Figure) -> dict[str, object]:
-    """Give a figure a fixed width: on paper, there is no container to fill."""
+    """Give a figure a title and a fixed width: on paper, there is no page around it."""
     spec = dict(each.spec)
     if spec.get("width") == "container":
-        spec["width"] = 560
-    return {**spec, "background": "white"}
+        spec["width"] = PAPER_WIDTH
+    title = {"text": each.title, "anchor": "start", "fontSize": 14, "offset": 12}
+    return {**spec, "background": "white", "title": title}

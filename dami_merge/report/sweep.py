@@ -1,4 +1,4 @@
-"""The page of `dami-merge report`: findings, texts side by side, frontier, curves, tables, settings."""
+"""The page of `dami-merge report`: conclusion, frontier, findings, curves, texts side by side, tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dami_merge.evaluation.statistics.findings import findings
+from dami_merge.evaluation.statistics.interval import FEWEST
 from dami_merge.evaluation.statistics.pareto import frontier
+from dami_merge.evaluation.statistics.verdict import HEADLINES, verdict
 from dami_merge.lambdas import label
 from dami_merge.report.examples import examples
 from dami_merge.report.page import render
@@ -15,11 +17,17 @@ from dami_merge.report.sweep_figures import GROUP_PREFIX, sweep_figures
 if TYPE_CHECKING:
     from dami_merge.evaluation.rollout import Rollout
     from dami_merge.evaluation.rollouts_file import Sidecar
+    from dami_merge.evaluation.statistics.conclusion import ConclusionKind
     from dami_merge.evaluation.statistics.summary import SweepReport
 
 SHOWN_CHARACTERS = 600
 LONGEST_TEXT = 20_000
 """Maximum number of characters of one answer on the page."""
+
+_TONES: "dict[ConclusionKind, str]" = {
+    "dial": "good", "switch": "warn", "mixture": "warn", "constant": "warn", "only ends": "warn",
+    "none correct": "bad", "too few questions": "warn",
+}  # fmt: skip
 
 
 def sweep_page(
@@ -44,19 +52,24 @@ def sweep_page(
     """
     figures = sweep_figures(report)
     comparison = report.overall.comparison
-    standings = () if comparison is None else comparison.pareto.standings
+    mixed = len(report.settings) > 1
+    conclusion = None if comparison is None or mixed else comparison.conclusion
     return render(
         "sweep.html",
         title=title,
         values={
             "report": report,
             "samples": len(rollouts),
+            "headline": "" if conclusion is None else HEADLINES[conclusion.kind],
+            "tone": "" if conclusion is None else _TONES[conclusion.kind],
+            "verdict": () if comparison is None else verdict(comparison),
             "findings": findings(report.overall),
+            "gains": {} if conclusion is None else {each.lam: each for each in conclusion.gains},
+            "fewest": FEWEST,
             "examples": examples(rollouts, among=sidecar.questions),
             "questions": sidecar.questions,
             "groups": [each.name for each in figures if each.name.startswith(GROUP_PREFIX)],
             "budget": () if comparison is None else frontier(comparison.points),
-            "shares": {each.lam: each.frontier_share for each in standings},
             "most": max(row.passes[-1].k for row in report.overall.rows),
             "settings": _settings(sidecar, origin or {}),
             "label": label,

@@ -4,7 +4,9 @@ No mmap: an input that is truncated during a run must raise an error, not SIGBUS
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -12,6 +14,7 @@ from types import TracebackType
 
 from dami_merge.checkpoint.folder import Checkpoint, RemotePart
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import reading_is_clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,12 @@ class Read:
     size_bytes: int
 
 
+MAX_OPEN = 8
+"""Files that stay open between reads: a model may have more shards than a process may open files."""
+
+
 class Reader:
-    """The open files of one folder; several threads may read at once."""
+    """The files of one folder, of which few are open at once; several threads may read."""
 
     def __init__(
         self, root: Path, file_sizes: Mapping[str, int], remote_part: RemotePart | None = None
@@ -49,7 +56,8 @@ class Reader:
         self._remote_part = remote_part
         self._stopped = Event()
         self._lock = Lock()
-        self._handles: dict[str, int] = {}
+        self._handles: dict[str, int] = {}  # the one that was used last comes last
+        self._readers: Counter[str] = Counter()
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Reader":
@@ -74,38 +82,51 @@ class Reader:
         """Fill `buffer[position:position + size]` from the file and return that part.
 
         Raises:
-            InputRefused: The file changed since its header was read.
+            InputRefused: The file changed since its header was read, or cannot be read.
             HubError: A remote file changed, or cannot be read.
         """
         view = buffer[read.position : read.position + read.size_bytes]
         if self._remote_part is not None and not (self._root / read.file).is_file():
             self._remote_part(read.file, read.offset, view, self._stopped)
             return view
-        handle = self._handle(read.file)
-        done = 0
-        while done < read.size_bytes:
-            count = os.preadv(handle, [view[done:]], read.offset + done)
-            if count == 0:
-                raise _changed(self._root / read.file)
-            done += count
+        with reading_is_clear(), self._opened(read.file) as handle:
+            done = 0
+            while done < read.size_bytes:
+                count = os.preadv(handle, [view[done:]], read.offset + done)
+                if count == 0:
+                    raise _changed(self._root / read.file)
+                done += count
         return view
 
     def stop(self) -> None:
         """Make the remote reads of other threads give up; their errors can be ignored."""
         self._stopped.set()
 
-    def _handle(self, file: str) -> int:
+    @contextmanager
+    def _opened(self, file: str) -> Iterator[int]:
+        """Hold a file open; afterwards, close files that no thread reads, those unused for longest first."""
         with self._lock:
-            handle = self._handles.get(file)
-            if handle is None:
-                try:
-                    handle = os.open(self._root / file, os.O_RDONLY)
-                except FileNotFoundError as error:
-                    raise _changed(self._root / file) from error
-                self._handles[file] = handle
-                if os.fstat(handle).st_size != self._sizes[file]:
-                    raise _changed(self._root / file)
-            return handle
+            handle = self._handles.pop(file, -1)
+            self._handles[file] = handle if handle >= 0 else self._open(file)
+            self._readers[file] += 1
+        try:
+            yield self._handles[file]
+        finally:
+            with self._lock:
+                self._readers[file] -= 1
+                idle = [name for name in self._handles if not self._readers[name]]
+                for name in idle[: max(0, len(self._handles) - MAX_OPEN)]:
+                    os.close(self._handles.pop(name))
+
+    def _open(self, file: str) -> int:
+        try:
+            handle = os.open(self._root / file, os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise _changed(self._root / file) from error
+        if os.fstat(handle).st_size != self._sizes[file]:
+            os.close(handle)
+            raise _changed(self._root / file)
+        return handle
 
 
 def _changed(path: Path) -> InputRefused:

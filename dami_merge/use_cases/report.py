@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from dami_merge.errors import UsageError
+from dami_merge.errors import InputRefused, Problem, UsageError
 from dami_merge.evaluation.rollouts import Rollouts
-from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
+from dami_merge.evaluation.rollouts_file import Sidecar, read_rollouts, read_sidecar, sidecar_path
 from dami_merge.evaluation.statistics.serving_grid import LOSS
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.files import write_durable
@@ -42,7 +42,7 @@ def report_sweep(
         on_file: Called with what was written (`page`, `figures`, `csv`) and its path.
 
     Raises:
-        InputRefused: The rollouts cannot be read.
+        InputRefused: The rollouts cannot be read, or some were made with settings that are not beside them.
         LambdaError: The rollouts lack one of `lambdas`.
         UsageError: An output is the rollouts file itself or not a folder, or another grid was swept.
         GridUnreadable: There is no readable grid.json in `grid`.
@@ -51,6 +51,7 @@ def report_sweep(
     path = Path(rollouts)
     _refuse(path, files)
     rows, sidecar = read_rollouts(path), read_sidecar(path)
+    _refuse_unknown_settings(path, rows, sidecar)
     title, origin = (path.stem, {}) if grid is None else _origin(Path(grid), sidecar.settings.backend)
     found = summarise(rows, seed=seed, lambdas=lambdas, loss=loss)
     kept = Rollouts(row for row in rows if row.lam in found.lambdas)
@@ -67,6 +68,26 @@ def report_sweep(
         write_durable(files.csv, kept.to_csv().encode())
         on_file("csv", files.csv)
     return found
+
+
+def _refuse_unknown_settings(path: Path, rows: Rollouts, sidecar: Sidecar) -> None:
+    """Refuse answers of which nobody knows how they were made: they cannot be compared with the others."""
+    known = sidecar.settings.digest()
+    lines: dict[str, list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        if row.settings != known:
+            lines.setdefault(row.settings, []).append(number)
+    problems = [
+        Problem(
+            "settings",
+            f"{path}: {len(own):,} of {len(rows):,} answers, the first on line {own[0]}, have the settings"
+            f" {digest!r}; {sidecar_path(path).name} holds {known!r}",
+            "report them from a file of their own beside its settings, or remove these lines",
+        )
+        for digest, own in lines.items()
+    ]
+    if problems:
+        raise InputRefused(problems)
 
 
 def _refuse(rollouts: Path, files: ReportFiles) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dami_merge.evaluation.generation import Backend, all_requests
 from dami_merge.evaluation.grading.grader import Grader
-from dami_merge.evaluation.grading.own_grader import grader_name, load_grader
+from dami_merge.evaluation.grading.own_grader import OWN_LIMIT_S, OwnGrader, grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, settings_of
@@ -69,7 +69,7 @@ def sweep(
     questions = read_questions(source, shape=recipe.format, suffix=recipe.suffix, limit=recipe.limit)
     if not recipe.grader:
         _require_default_grader(questions)
-    check = load_grader(recipe.grader) if recipe.grader else None
+    check = _own_grader(recipe)
     backend = _backend(models, engine, lambdas, sampling, on_note)
     grader = grader_name(recipe.grader) if recipe.grader else "default"
     settings = settings_of(backend.describe(), grader, sampling)
@@ -79,6 +79,11 @@ def sweep(
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
         fill_rollouts(requests, backend, sampling, judge, file, on_progress=on_progress)
     return summarise(read_rollouts(path), seed=sampling.seed)
+
+
+def _own_grader(recipe: SweepRecipe) -> OwnGrader | None:
+    limit_s = OWN_LIMIT_S if recipe.grader_timeout is None else recipe.grader_timeout
+    return load_grader(recipe.grader, limit_s=limit_s) if recipe.grader else None
 
 
 def _require_default_grader(questions: Sequence[Question]) -> None:

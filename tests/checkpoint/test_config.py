@@ -44,7 +44,7 @@ def test_a_field_that_is_not_known_to_be_harmless_counts(field: str, left: objec
 @pytest.mark.parametrize(
     "field",
     [
-        "torch_dtype",
+        "dtype",
         "transformers_version",
         "use_cache",
         "eos_token_id",
@@ -56,6 +56,21 @@ def test_a_neutral_field_is_neutral_at_any_depth(field: str) -> None:
     assert changed({field: 1}, {field: 2}) == {field: True}
     nested = changed({"text_config": {field: 1}}, {"text_config": {field: 2}})
     assert nested == {f"text_config.{field}": True}
+
+
+def test_the_dtype_under_its_older_name_is_one_field() -> None:
+    """transformers 4 wrote `torch_dtype`."""
+    assert changed({"torch_dtype": "bfloat16"}, {"dtype": "bfloat16"}) == {}
+    assert changed({"torch_dtype": "bfloat16"}, {"dtype": "float32"}) == {"dtype": True}
+    assert changed({"torch_dtype": "bfloat16"}, {}) == {"dtype": True}
+    nested = changed({"text_config": {"torch_dtype": "float16"}}, {"text_config": {"dtype": "float16"}})
+    assert nested == {}
+
+
+def test_of_both_names_of_the_dtype_the_newer_one_counts() -> None:
+    both = {"torch_dtype": "float16", "dtype": "bfloat16"}
+    assert changed(both, {"dtype": "bfloat16"}) == {}
+    assert changed(both, {"dtype": "float16"}) == {"dtype": True}
 
 
 def test_what_lies_below_a_neutral_field_is_neutral() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dami_merge.checkpoint.folder import open_folder, read_json, sidecar_names
+from dami_merge.checkpoint.folder import open_folder, sidecar_names
+from dami_merge.checkpoint.json_files import read_json
 from dami_merge.errors import InputRefused
 from tests.checkpoints import CONFIG, random_tensors, write_checkpoint, write_json
 
@@ -94,7 +95,7 @@ def test_a_lora_adapter_is_refused_with_the_way_out(tmp_path: Path) -> None:
     [
         (b"{", r"config\.json cannot be read: Expecting property name"),
         (b"\xff", r"config\.json cannot be read: .*utf-8.* can't decode"),
-        (b"[" * 100_000, r"config\.json cannot be read: maximum recursion depth"),
+        (b"[" * 100_000, r"config\.json is nested deeper than 32 levels"),
         (b'{"a": ' + b"9" * 5000 + b"}", r"config\.json cannot be read: Exceeds the limit"),
         (b"[1]", r"config\.json is not a JSON object"),
         (b'{"a": ' + b"[" * 40 + b"]" * 40 + b"}", r"config\.json is nested deeper than 32 levels"),
@@ -148,7 +149,7 @@ def test_every_missing_shard_is_named_with_its_number_of_tensors(tmp_path: Path)
     [
         "../outside.safetensors", "/etc/outside.safetensors", "sub/../../outside.safetensors",
         "a\\b.safetensors", "a//b.safetensors", "./a.safetensors", "nul\0.safetensors", "line\n.safetensors",
-        "\ud800.safetensors", "x" * 300 + ".safetensors", "model.bin", "", "..", 7, None, ["a.safetensors"],
+        "x" * 300 + ".safetensors", "model.bin", "", "..", 7, None, ["a.safetensors"],
     ],
 )  # fmt: skip
 def test_an_index_that_names_no_safetensors_file_inside_the_folder_is_refused(
@@ -182,12 +183,21 @@ def test_an_index_without_a_weight_map_is_refused(tmp_path: Path, content: objec
     assert codes(error) == ["index"]
 
 
-@pytest.mark.parametrize("content", ["{", "[" * 100_000])
-def test_an_index_that_is_not_json_is_refused_with_the_models_name(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{", "cannot be read: Expecting"),
+        ("[" * 100_000, "is nested deeper than 32 levels"),
+        ('{"weight_map": {"a": "\\ud800.safetensors"}}', "holds U+D800, half of a surrogate pair"),
+    ],
+)
+def test_an_index_that_is_not_json_is_refused_with_the_models_name(
+    tmp_path: Path, content: str, fault: str
+) -> None:
     folder = sharded(tmp_path / "m")
     (folder / INDEX).write_text(content)
     error = refused(folder)
-    assert str(error).startswith(f"m: {INDEX} cannot be read: ")
+    assert str(error).startswith(f"m: {INDEX} {fault}")
     assert codes(error) == ["json"]
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from dami_merge.checkpoint.folder import open_folder
 from dami_merge.checkpoint.pair import Pair, join
+from dami_merge.checkpoint.tensor_sets import UNTIE
 from dami_merge.errors import InputRefused, Problem
-from tests.checkpoints import CONFIG, TOKENIZER_CONFIG, near, random_tensors, write_checkpoint
+from tests.checkpoints import CONFIG, TOKENIZER, TOKENIZER_CONFIG, near, random_tensors, write_checkpoint
 
 NORM = "model.norm.weight"
 
@@ -24,6 +25,7 @@ class Sides:
         self.other = near(self.tensors)
         self.config: dict[str, object] = dict(CONFIG)
         self.other_config: dict[str, object] = dict(CONFIG)
+        self.other_tokenizer: dict[str, object] = dict(TOKENIZER)
         self.other_tokenizer_config: dict[str, object] = dict(TOKENIZER_CONFIG)
 
     def join(self, *allow: str, mixed_dtypes: bool = False) -> Pair:
@@ -32,6 +34,7 @@ class Sides:
             self.root / "t",
             self.other,
             config=self.other_config,
+            tokenizer=self.other_tokenizer,
             tokenizer_config=self.other_tokenizer_config,
         )
         left, right = open_folder(instruct, spec="org/i"), open_folder(thinking, spec="org/t")
@@ -138,7 +141,7 @@ def test_integers_of_one_dtype_are_joined(sides: Sides) -> None:
             {"tie_word_embeddings": True},
             "tied-embeddings",
             "tie_word_embeddings: False in instruct, True in thinking; one side's output layer would be lost",
-            "",
+            UNTIE,
         ),
         (
             {"text_config": {"tie_word_embeddings": True}},
@@ -146,7 +149,7 @@ def test_integers_of_one_dtype_are_joined(sides: Sides) -> None:
             "tied-embeddings",
             "text_config.tie_word_embeddings: True in instruct, None in thinking;"
             " one side's output layer would be lost",
-            "",
+            UNTIE,
         ),
         (
             {},
@@ -285,9 +288,148 @@ def test_every_difference_is_collected_and_five_are_shown_with_the_count(sides: 
     assert len(str(refused.value).splitlines()) == 6
 
 
-def test_a_pair_of_another_size_names_all_tensors_that_differ(sides: Sides) -> None:
+def test_a_pair_of_another_size_names_all_tensors_that_differ_with_layers_counted(sides: Sides) -> None:
     wider: dict[str, Tensor] = {
         name: tensor.repeat_interleave(2, 0) for name, tensor in sides.tensors.items()
     }
     sides.other = wider
-    assert [problem.code for problem in sides.problems()] == ["shape"] * len(wider)
+    assert [problem.message for problem in sides.problems()] == [
+        "'lm_head.weight' is [12, 8] in instruct and [24, 8] in thinking",
+        "'model.embed_tokens.weight' is [12, 8] in instruct and [24, 8] in thinking",
+        "'model.layers.*.input_layernorm.weight' (2 tensors) is [8] in instruct and [16] in thinking",
+        "'model.layers.*.mlp.up_proj.weight' (2 tensors) is [16, 8] in instruct and [32, 8] in thinking",
+        "'model.layers.*.self_attn.q_proj.weight' (2 tensors) is [8, 8] in instruct and [16, 8] in thinking",
+        "'model.norm.weight' is [8] in instruct and [16] in thinking",
+    ]
+
+
+def test_a_pair_of_two_dtypes_is_one_problem(sides: Sides) -> None:
+    sides.other = {name: tensor.float() for name, tensor in sides.other.items()}
+    sides.other["model.norm.weight"] = sides.other["model.norm.weight"].half()
+    assert [(problem.message, problem.hint) for problem in sides.problems()] == [
+        (
+            "8 tensors, such as 'lm_head.weight', are BF16 in instruct and F32 in thinking",
+            "choose the dtype to write with --dtype",
+        ),
+        (
+            "'model.norm.weight' is BF16 in instruct and F16 in thinking",
+            "choose the dtype to write with --dtype",
+        ),
+    ]
+
+
+def test_a_layer_that_only_one_side_has_is_counted_by_kind(sides: Sides) -> None:
+    for layer in (2, 3):
+        for part in ("self_attn.q_proj.weight", "mlp.up_proj.weight"):
+            sides.other[f"model.layers.{layer}.{part}"] = torch.zeros(1, dtype=torch.bfloat16)
+    sides.other_config["num_hidden_layers"] = 4
+    names = [problem.message for problem in sides.problems() if problem.code == "key-set"]
+    assert names == [
+        "'model.layers.*.mlp.up_proj.weight' (2 tensors) is only in thinking",
+        "'model.layers.*.self_attn.q_proj.weight' (2 tensors) is only in thinking",
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["mtp.fc.weight", "mtp.layers.0.self_attn.q_proj.weight"],
+        ["model.layers.2.eh_proj.weight", "model.layers.2.embed_tokens.weight"],
+        ["model.mtp_block.0.weight", "model.nextn.0.weight"],
+    ],
+)
+@pytest.mark.parametrize("side", ["instruct", "thinking"])
+def test_an_mtp_head_on_one_side_is_one_problem_that_says_what_to_do(
+    names: list[str], side: str, sides: Sides
+) -> None:
+    where = sides.tensors if side == "instruct" else sides.other
+    where.update((name, torch.zeros(2)) for name in names)
+    assert sides.problems() == (
+        Problem(
+            "key-set",
+            f"2 tensors of an MTP head (multi-token prediction) are only in {side}, such as {names[0]!r}",
+            f"answers do not depend on it: give a copy of {side} without it, as shown under 'Tensors on one"
+            " side only' in dami_merge/grid/README.md",
+        ),
+    )
+
+
+def test_an_mtp_head_on_both_sides_is_interpolated(sides: Sides) -> None:
+    sides.tensors["mtp.fc.weight"] = sides.other["mtp.fc.weight"] = torch.ones(2)
+    assert "mtp.fc.weight" in sides.join().instruct.tensors()
+
+
+def test_a_layer_of_a_vision_tower_is_no_mtp_head(sides: Sides) -> None:
+    sides.other["model.visual.layers.9.weight"] = torch.ones(2)
+    assert [problem.message for problem in sides.problems()] == [
+        "'model.visual.layers.9.weight' is only in thinking"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tied", "other_tied", "hint"),
+    [
+        (True, True, "thinking is tied and does not use it: give a copy of thinking without it, as shown"),
+        (True, False, "in a copy of the tied side, add an lm_head.weight that equals its embeddings"),
+        (False, False, "instruct lacks weights: download it again"),
+    ],
+)
+def test_an_output_layer_on_one_side_says_what_to_do(
+    tied: bool, other_tied: bool, hint: str, sides: Sides
+) -> None:
+    del sides.tensors["lm_head.weight"]
+    sides.config["tie_word_embeddings"], sides.other_config["tie_word_embeddings"] = tied, other_tied
+    (problem,) = [problem for problem in sides.problems() if problem.code == "key-set"]
+    assert problem.message == "the output layer 'lm_head.weight' is only in thinking"
+    assert problem.hint.startswith(hint)
+
+
+def test_an_output_layer_under_another_prefix_is_not_called_missing(sides: Sides) -> None:
+    sides.other["language_model.lm_head.weight"] = sides.other.pop("lm_head.weight")
+    assert [problem.message for problem in sides.problems()] == [
+        "'lm_head.weight' is only in instruct",
+        "'language_model.lm_head.weight' is only in thinking",
+    ]
+
+
+def pad(sides: Sides, rows: int, *, nested: bool = False) -> None:
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        more = torch.zeros(rows - 12, 8, dtype=torch.bfloat16)
+        sides.other[name] = torch.cat([sides.other[name], more])
+    if nested:
+        for config, size in ((sides.config, 12), (sides.other_config, rows)):
+            del config["vocab_size"]
+            config["text_config"] = {"vocab_size": size}
+    else:
+        sides.other_config["vocab_size"] = rows
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_vocabularies_that_are_padded_differently_are_one_problem_that_says_what_to_do(
+    nested: bool, sides: Sides
+) -> None:
+    pad(sides, 16, nested=nested)
+    field = "text_config.vocab_size" if nested else "vocab_size"
+    assert sides.problems(field) == (
+        Problem(
+            "shape",
+            f"{field} is 12 in instruct and 16 in thinking, but both tokenizers have only 4 tokens: the other"
+            " rows of 'lm_head.weight' and 'model.embed_tokens.weight' are padding",
+            "cut the padding of thinking: load it with transformers, call resize_token_embeddings(12) and"
+            " save_pretrained, copy its tokenizer files beside them, and give this copy",
+        ),
+    )
+
+
+def test_more_rows_for_more_tokens_are_not_padding(sides: Sides) -> None:
+    pad(sides, 16)
+    vocabulary = {"model": {"type": "BPE", "vocab": {f"t{number}": number for number in range(14)}}}
+    sides.other_tokenizer = vocabulary
+    codes = [problem.code for problem in sides.problems()]
+    assert codes[:4] == ["config", "shape", "shape", "vocabulary"]
+
+
+def test_without_a_fast_tokenizer_no_row_is_called_padding(sides: Sides) -> None:
+    pad(sides, 16)
+    sides.other_tokenizer = {}
+    assert "padding" not in " ".join(problem.message for problem in sides.problems())

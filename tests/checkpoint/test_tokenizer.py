@@ -1,11 +1,14 @@
 """Row i of the embedding must be the same token on both sides."""
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 
 from dami_merge.checkpoint.folder import Checkpoint, open_folder
 from dami_merge.checkpoint.tokenizer import template_note, tokenizer_problems
@@ -81,7 +84,7 @@ def test_another_layout_of_the_same_tokenizer_has_no_problem(tmp_path: Path) -> 
             lambda t: t["added_tokens"].append({"id": 4, "content": "<think>"}),
             (
                 "special-token",
-                "added token 4 is None in instruct and '<think>' in thinking",
+                "added token 4 is absent in instruct and '<think>' in thinking",
                 "tokenizer.added_tokens",
             ),
         ),
@@ -101,6 +104,67 @@ def test_a_token_that_is_not_the_same_is_named_with_both_values(
     problems = tokenizer_problems(checkpoint(tmp_path / "i"), checkpoint(tmp_path / "t", edited(change)))
     assert told(problems) == [expected]
     assert f"--allow-config {expected[2]}" in problems[0].hint
+
+
+def merging(*merges: object) -> dict[str, object]:
+    return edited(lambda t: t["model"].update(merges=list(merges)))
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (["a b", "ab c"], [["a", "b"], ["ab", "c"]]),
+        (["#version: 0.2", "a b"], [["a", "b"]]),
+        ([], []),
+    ],
+)
+def test_merges_are_the_same_in_the_forms_of_two_releases_of_tokenizers(
+    tmp_path: Path, older: list[object], newer: list[object]
+) -> None:
+    """The bytes differ, so that the whole tokenizer is compared."""
+    left, right = checkpoint(tmp_path / "i", merging(*older)), checkpoint(tmp_path / "t", merging(*newer))
+    assert tokenizer_problems(left, right) == tokenizer_problems(right, left) == []
+
+
+def test_both_forms_of_merges_are_one_tokenizer_to_the_library_too() -> None:
+    vocab = {"a": 0, "b": 1, "ab": 2, " b": 3, "a b": 4, "a ": 5}
+
+    def read(merges: list[object]) -> object:
+        model = {"type": "BPE", "vocab": vocab, "merges": merges}
+        whole = {"version": "1.0", "added_tokens": [], "model": model}
+        return json.loads(tokenizers.Tokenizer.from_str(json.dumps(whole)).to_str())["model"]["merges"]
+
+    assert read(["#version: 0.2", "a b"]) == read([["a", "b"]]) == [["a", "b"]]
+    assert read([["a", " b"]]) != read([["a ", "b"]])
+    with pytest.raises(Exception, match="Merges text file invalid"):
+        read(["a  b"])
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (["a b"], [["b", "a"]]),
+        (["a b", "b a"], [["b", "a"], ["a", "b"]]),
+        (["a b"], []),
+        ([["a", " b"]], [["a ", "b"]]),
+        (["a  b"], [["a", " b"]]),
+        (["a b c"], [["a b", "c"]]),
+        ([["#version", "b"]], []),
+    ],
+)
+def test_other_merges_are_told_apart_also_where_parts_contain_spaces(
+    tmp_path: Path, left: list[object], right: list[object]
+) -> None:
+    sides = checkpoint(tmp_path / "i", merging(*left)), checkpoint(tmp_path / "t", merging(*right))
+    assert [problem.message for problem in tokenizer_problems(*sides)] == ["the BPE merges differ"]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_a_tokenizer_file_that_cannot_be_read_is_named_with_its_side(tmp_path: Path, name: str) -> None:
+    left, right = checkpoint(tmp_path / "i"), checkpoint(tmp_path / "t")
+    (right.root / name).write_text("{")
+    with pytest.raises(InputRefused, match=rf"^t: {re.escape(name)} cannot be read: Expecting"):
+        tokenizer_problems(left, right)
 
 
 def test_a_unigram_vocabulary_is_compared_by_place(tmp_path: Path) -> None:
@@ -127,8 +191,11 @@ def test_a_tokenizer_of_an_unknown_layout_is_compared_by_what_it_has(tmp_path: P
     ("tokenizer", "message"),
     [
         ([1], r"t: tokenizer\.json is not a JSON object"),
-        ({"added_tokens": [{"content": "<x>"}]}, "an added token without an id: {'content': '<x>'}"),
-        ({"added_tokens": ["<x>"]}, "an added token without an id: '<x>'"),
+        (
+            {"added_tokens": [{"content": "<x>"}]},
+            "t: tokenizer.json has an added token without an id: {'content': '<x>'}",
+        ),
+        ({"added_tokens": ["<x>"]}, "t: tokenizer.json has an added token without an id: '<x>'"),
     ],
 )
 def test_a_tokenizer_that_is_not_one_is_refused(tmp_path: Path, tokenizer: object, message: str) -> None:
@@ -184,6 +251,15 @@ def test_a_special_token_of_another_content_is_named_with_its_role(tmp_path: Pat
     message = "eos_token is '<end>' in instruct and '<eot>' in thinking"
     assert told(problems) == [("special-token", message, "tokenizer.eos_token")]
     assert "--allow-config tokenizer.eos_token" in problems[0].hint
+
+
+def test_a_special_token_that_one_side_lacks_is_absent_there(tmp_path: Path) -> None:
+    left = checkpoint(tmp_path / "i", tokenizer_config={"eos_token": "<end>", "pad_token": "<pad>"})
+    right = checkpoint(tmp_path / "t", tokenizer_config={"bos_token": "<a>", "eos_token": "<end>"})
+    assert [problem.message for problem in tokenizer_problems(left, right)] == [
+        "bos_token is absent in instruct and '<a>' in thinking",
+        "pad_token is '<pad>' in instruct and absent in thinking",
+    ]
 
 
 def test_special_tokens_are_the_same_wherever_and_however_they_are_written(tmp_path: Path) -> None:

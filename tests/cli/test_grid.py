@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -118,11 +118,11 @@ def test_all_differences_are_counted_and_five_are_shown(tmp_path: Path) -> None:
     assert lines[0] == "error: refused"
     assert lines[1].startswith("  - config rope_theta: 10000.0 in instruct, 1000000.0 in thinking")
     assert len(lines) == 7
-    assert lines[6] == f"  - … and {2 * len(tensors) + 1 - 5} more (--json lists all {2 * len(tensors) + 1})"
+    assert lines[6] == "  - … and 8 more (--json lists all 13)"
     assert not (tmp_path / "grid").exists()
     value = json.loads(run("grid", tmp_path / "a", tmp_path / "b", "--json").stdout)
     assert value["error"]["kind"] == "InputRefused"
-    assert len(value["error"]["problems"]) == 2 * len(tensors) + 1
+    assert len(value["error"]["problems"]) == 13, "a field, and six kinds of tensors on either side"
     assert value["error"]["problems"][0]["field"] == "rope_theta"
 
 
@@ -164,9 +164,28 @@ def test_flags_override_the_recipe_and_its_folders_are_its_own(
 def test_a_recipe_with_models_on_the_command_line_takes_these(
     pair_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "r.yaml").write_text("instruct: none/here\nthinking: none/there\nsteps: 1\n")
-    arguments = ("grid", *pair_folders, "--recipe", tmp_path / "r.yaml", "-o", tmp_path / "grid", "--json")
-    assert len(json.loads(run(*arguments).stdout)["checkpoints"]) == 2
+    for number, named in enumerate(("instruct: none/here\nthinking: none/there\n", "", "instruct: x\n")):
+        (tmp_path / "r.yaml").write_text(f"{named}steps: 1\n")
+        output = tmp_path / f"grid-{number}"
+        arguments = ("grid", *pair_folders, "--recipe", tmp_path / "r.yaml", "-o", output, "--json")
+        assert len(json.loads(run(*arguments).stdout)["checkpoints"]) == 2
+    result = run("grid", "--recipe", tmp_path / "r.yaml")
+    assert result.exit_code == 2
+    assert "does not name the model thinking\nhint: add `thinking: org/name` to it" in result.stderr
+
+
+def test_swapped_sides_are_warned_of_in_the_plan_before_the_build_and_after_it(
+    pair_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    swapped = ("grid", pair_folders[1], pair_folders[0], "-o", tmp_path / "grid", "--lambdas", "1/2")
+    warning = "warning: the sides look swapped: toy-thinking is given as Instruct (λ = 0)"
+    assert warning in run(*swapped, "--dry-run").stdout
+    result = run(*swapped)
+    assert result.exit_code == 0
+    assert warning in result.stderr
+    assert warning in result.stdout.splitlines()[-1]
+    in_order = run("grid", *pair_folders, "-o", tmp_path / "other", "--lambdas", "1/2")
+    assert "look swapped" not in in_order.output
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
@@ -244,11 +263,16 @@ def test_help_and_a_dry_run_import_no_torch(pair_folders: tuple[Path, Path], tmp
         assert done.stderr.splitlines()[-1] == "False"
 
 
-def _big_pair(tmp_path: Path) -> tuple[Path, Path]:
+def _big_pair(tmp_path: Path, shards: Sequence[Sequence[str]] = ()) -> tuple[Path, Path]:
     import torch
 
-    tensors = {"w.weight": torch.randn(4096, 2048, generator=torch.Generator().manual_seed(0)).bfloat16()}
-    return write_checkpoint(tmp_path / "a", tensors), write_checkpoint(tmp_path / "b", near(tensors))
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "w.weight": torch.randn(4096, 2048, generator=generator).bfloat16(),
+        "a.weight": torch.randn(8, generator=generator).bfloat16(),
+    }
+    instruct = write_checkpoint(tmp_path / "a", tensors, shards=shards)
+    return instruct, write_checkpoint(tmp_path / "b", near(tensors, noise=0.1))
 
 
 def _environment() -> Mapping[str, str]:
@@ -274,11 +298,17 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     assert "MB/s" in shown or "GB/s" in shown
 
 
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    sides = _big_pair(tmp_path)
-    command = [sys.executable, "-m", "dami_merge", "grid", *map(str, sides), "-o", str(tmp_path / "grid")]
+@pytest.mark.parametrize("shards", [(), (["a.weight"], ["w.weight"])])
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
+    tmp_path: Path, shards: Sequence[Sequence[str]]
+) -> None:
+    """In the only shard, of which nothing is kept, and in the second of two."""
+    sides = _big_pair(tmp_path, shards)
+    output = tmp_path / "grid"
+    command = [sys.executable, "-m", "dami_merge", "grid", *map(str, sides), "-o", str(output)]
     process = subprocess.Popen([*command, "--block-size", "64"], stderr=subprocess.PIPE, text=True)
-    shard = tmp_path / "grid" / "lambda-0.00.partial" / "model.safetensors"
+    name = "model-00002-of-00002.safetensors" if shards else "model.safetensors"
+    shard = output / "lambda-0.00.partial" / name
     deadline = time.monotonic() + 60
     while not (shard.exists() and shard.stat().st_size > 1 << 16):
         assert process.poll() is None, "it ended before it could be interrupted"
@@ -287,8 +317,10 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again to resume" in stderr
+    kept = f"finished shards are kept in {output}; run the same command again to resume"
+    assert (kept if shards else "no shard was finished: nothing is left") in stderr
     assert "Traceback" not in stderr
-    assert not (tmp_path / "grid" / "grid.json").exists()
+    assert not (output / "grid.json").exists()
+    assert output.exists() == bool(shards)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert run("verify", tmp_path / "grid").exit_code == 0
+    assert run("verify", output).exit_code == 0

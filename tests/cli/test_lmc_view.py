@@ -11,6 +11,7 @@ from dami_merge.cli.lmc_view import LmcTables, show_lmc
 from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import WeightsReport
+from dami_merge.errors import Problem
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.pairs import weights_of
 
@@ -41,22 +42,6 @@ def _shown(
 ) -> list[str]:
     show_lmc(Check(report, path), LmcTables())
     return capsys.readouterr().out.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("cosine", "mark"),
-    [(1.0, "·"), (0.9999, "·"), (0.9998, "░"), (0.999, "░"), (0.9989, "▒"), (0.99, "▒"), (0.9899, "▓"),
-     (0.95, "▓"), (0.9499, "█"), (-1.0, "█")],
-)  # fmt: skip
-def test_a_layer_has_the_character_of_its_cosine(
-    capsys: pytest.CaptureFixture[str], report: WeightsReport, cosine: float, mark: str
-) -> None:
-    first, *others = (layer for layer in report.layers if layer.matrices)
-    assert first.matrices is not None
-    layer = replace(first, matrices=replace(first.matrices, cosine=cosine))
-    lines = _shown(capsys, replace(report, layers=(layer, replace(others[0], matrices=None))))
-    (strip,) = (line for line in lines if line.startswith("layers  "))
-    assert strip.split()[1] == mark
 
 
 def test_a_point_of_the_path_shows_the_layer_that_moved_most(
@@ -94,6 +79,22 @@ def test_notes_and_equal_tensors_are_told(capsys: pytest.CaptureFixture[str], re
     assert not any("identical in both" in line for line in _shown(capsys, report))
 
 
+def test_what_grid_would_refuse_comes_with_its_way_out_and_many_are_counted(
+    capsys: pytest.CaptureFixture[str], report: WeightsReport
+) -> None:
+    refusals = tuple(Problem("dtype", f"fact {n}", "choose it with --dtype" if n else "") for n in range(7))
+    lines = [
+        line
+        for line in _shown(capsys, replace(report, refusals=refusals))
+        if "fact" in line or "more (" in line
+    ]
+    assert lines[:2] == [
+        "`dami-merge grid` would refuse: fact 0",
+        "`dami-merge grid` would refuse: fact 1 (choose it with --dtype)",
+    ]
+    assert lines[5:] == ["… and 2 more (--json lists all 7)"]
+
+
 def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> None:
     assert (PATH.same_basin, PATH.smooth, PATH.monotone) == (True, True, False)
     assert lmc_value(Check(report, PATH))["path"] == {
@@ -115,4 +116,5 @@ def test_the_json_of_a_path_has_every_number_of_it(report: WeightsReport) -> Non
         "same_basin": True,
         "smooth": True,
         "monotone": False,
+        "dial": None,
     }

@@ -15,10 +15,15 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dami_merge.cli.sweep_view import show_sweep
+from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
+from dami_merge.evaluation.statistics.summary import summarise
 from tests.cli.test_grid import run
+from tests.evaluation.simulated import rollout
 
 THREE = ("--lambdas", "0,1/2,1")
 
@@ -48,7 +53,9 @@ def test_a_sweep_shows_a_row_for_each_lambda_and_what_it_means(grid: Path, rollo
     assert [row[0] for row in rows] == ["0.00", "0.50", "1.00"]
     accuracies = [float(row[1].rstrip("%")) for row in rows]
     assert accuracies[0] < accuracies[1] < accuracies[2]
+    assert "λ is a dial here: λ = 0.50 is more accurate than sending a share of the queries" in result.stdout
     assert "From λ = 0.00 to λ = 1.00, accuracy goes from" in result.stdout
+    assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
     assert f"dami-merge report --rollouts {rollouts}" in result.stdout
     assert "which holds 180 answers" in result.stderr
 
@@ -98,6 +105,51 @@ def test_json_is_the_whole_summary_on_stdout(grid: Path, rollouts: Path) -> None
     assert value["lambdas"] == ["0/1", "1/2", "1/1"]
     assert [row["samples"] for row in value["overall"]["rows"]] == [60, 60, 60]
     assert value["overall"]["comparison"]["questions"] == 30
+    assert value["overall"]["comparison"]["conclusion"]["kind"] == "dial"
+
+
+def _rows(lam: str, count: int, tokens: int) -> list[Rollout]:
+    return [
+        msgspec.structs.replace(rollout(f"q{n}", lam, correct=n % 3 > 0), tokens=tokens + n)
+        for n in range(count)
+    ]
+
+
+def test_a_table_fits_80_columns_and_a_command_is_never_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long answers, ten thousand of them, and a file with a long name, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    rows = [row for lam in ("0", "1/3", "1/8", "1") for row in _rows(lam, 12_000, 80_000)]
+    long = Path("a/" + "very-long-name-" * 8 + ".jsonl")
+    show_sweep(summarise(rows, seed=0, resamples=20), long)
+    *lines, last = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[: lines.index("")]
+    assert [line.split()[0] for line in table] == ["λ", "0.00", "0.125", "1of3", "1.00"]
+    assert table[0].split() == [
+        "λ", "accuracy", "95%", "interval", "tokens", "median", "closed", "cut", "answers", "frontier"
+    ]  # fmt: skip
+    assert {len(line.split()) for line in table[1:]} <= {9, 10}
+    assert f"dami-merge report --rollouts {long}" in last
+
+
+def test_few_questions_have_a_frontier_without_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [rollout("q", lam, correct=lam != "0", tokens=tokens) for lam, tokens in (("0", 9), ("1", 5))]
+    show_sweep(summarise(rows, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ["no", "yes"]
+    assert "one question says nothing about others" in lines[4]
+    mixed = [rollout("q", "0", settings="a"), rollout("q", "1", settings="b")]
+    show_sweep(summarise(mixed, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == "These answers come from 2 different settings, so the λ cannot be compared."
+    apart = [rollout("q", "0"), rollout("p", "1")]
+    show_sweep(summarise(apart, seed=0), Path("r.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(line.split()) for line in lines[1:3]] == [8, 8]
+    assert lines[4].startswith("Nothing can be compared yet")
 
 
 def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_path: Path) -> None:
@@ -115,12 +167,41 @@ def test_questions_graders_and_lambdas_of_the_user_are_taken(grid: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("return 1.0", "returned 1.0"),
+        ("time.sleep(60)", "no grade within 0.5 s"),
+    ],
+)
+def test_a_grader_that_does_not_grade_ends_the_sweep_with_its_reason_and_keeps_the_rows(
+    grid: Path, tmp_path: Path, body: str, words: str
+) -> None:
+    code = f"import sys, time\ndef f(q, text):\n    if q.id == 'y':\n        {body}\n    return True\n"
+    (tmp_path / "own.py").write_text(code, encoding="utf-8")
+    lines = [json.dumps({"id": name, "prompt": "1a+8b*7", "answer": "3"}) for name in "xyz"]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    result = run(
+        "sweep", grid, "-o", tmp_path / "r.jsonl", "--questions", tmp_path / "q.jsonl", "--samples", 1,
+        "--lambdas", "0", "--temperature", 0, "--batch-size", 1, "--device", "cpu",
+        "--grader", f"{tmp_path / 'own.py'}:f", "--grader-timeout", 0.5,
+    )  # fmt: skip
+    assert result.exit_code == 3
+    assert f"own.py:f, question 'y': {words}" in result.stderr
+    assert "earlier answers are kept" in result.stderr
+    assert [row.question for row in read_rollouts(tmp_path / "r.jsonl")] == ["x"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("--lambdas", "0.3"), 2, "λ = 0.30 is not in this grid"),
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
         (("--output", "no/such/folder/r.jsonl"), 3, "does not exist"),
         (("--grader", "nothing"), 2, "does not name a grader"),
+        (("--seed", "-1"), 2, "-1 is not in the range"),
+        (("--seed", str(2**63)), 2, "is not in the range"),
+        (("--lambdas", ""), 2, "λ = '' is not a number"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
     ],
@@ -166,6 +247,13 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
     assert result.exit_code == 3
     assert words in result.stderr
+
+
+def test_a_seed_below_zero_is_refused_in_a_report_and_in_a_recipe(rollouts: Path, tmp_path: Path) -> None:
+    result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--seed", "-1")
+    assert (result.exit_code, "-1 is not in the range" in result.stderr) == (2, True)
+    with pytest.raises(RecipeError, match="seed: Expected `int` >= 0"):
+        SweepRecipe(seed=-1)
 
 
 def test_a_report_without_rollouts_is_refused(tmp_path: Path) -> None:
@@ -241,21 +329,19 @@ def test_a_row_says_whether_its_lambda_is_worth_serving_and_the_command_can_be_p
     value = json.loads(run("report", "--rollouts", path, "-o", tmp_path / "p.html", "--json").stdout)
     lines = {line.split()[0]: line.split() for line in result.stdout.splitlines()[1:4]}
     served = value["overall"]["comparison"]["serving"]["lambdas"]
+    standings = value["overall"]["comparison"]["pareto"]["standings"]
     for row in value["overall"]["rows"]:
         name = f"{float(Fraction(row['lambda'])):.2f}"
-        assert lines[name][1:5] == [
-            f"{row['accuracy']:.1%}",
-            f"{row['accuracy_interval']['low']:.1%}",
-            "–",
-            f"{row['accuracy_interval']['high']:.1%}",
-        ]
-        assert lines[name][5:9] == [
+        low, high = row["accuracy_interval"]["low"], row["accuracy_interval"]["high"]
+        assert lines[name][1:3] == [f"{row['accuracy']:.1%}", f"{100 * low:.1f}–{high:.1%}"]
+        assert lines[name][3:7] == [
             f"{row['tokens']:,.1f}",
             f"{row['median_tokens']:,.1f}",
             f"{row['closed']:.1%}",
             f"{row['cut']:.1%}",
         ]
-        assert (" ".join(lines[name][10:]) == "yes, worth serving") is (row["lambda"] in served)
+        (share,) = (each["frontier_share"] for each in standings if each["lambda"] == row["lambda"])
+        assert lines[name][8:] == [f"{share:.0%}", *(["serve"] if row["lambda"] in served else [])]
 
 
 @contextmanager
@@ -364,3 +450,24 @@ def test_a_report_takes_the_same_weights_at_other_lambdas(rollouts: Path, tmp_pa
     assert run("grid", "-o", tmp_path / "more", "--lambdas", "0,1/4,1").exit_code == 0
     result = run("report", tmp_path / "more", "--rollouts", rollouts, "-o", tmp_path / "p.html")
     assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lambdas", ["0,1/2,1", "0,1/4,1/2,3/4,1"])
+def test_the_bundled_pair_is_called_a_dial(tmp_path: Path, lambdas: str) -> None:
+    pair = (
+        "--live",
+        "bundled:tiny/instruct",
+        "bundled:tiny/thinking",
+        "--lambdas",
+        lambdas,
+        "--device",
+        "cpu",
+    )
+    result = run("sweep", *pair, "-o", tmp_path / "r.jsonl", "--limit", 210, "--samples", 2, "--json")
+    assert result.exit_code == 0, result.stderr
+    conclusion = json.loads(result.stdout)["overall"]["comparison"]["conclusion"]
+    assert conclusion["kind"] == "dial"
+    assert "1/2" in conclusion["better"]
+    assert conclusion["confidence"] >= 0.975
+    assert {change["form"] for change in conclusion["changes"]} <= {"gradual", "coarse"}

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.source import open_source
-from dami_merge.connectivity import encoding
-from dami_merge.connectivity import path as module
+from dami_merge.connectivity import encoding, predictions
 from dami_merge.connectivity.check import check_lmc
-from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, linear_cka, walk
-from dami_merge.connectivity.texts import Text, read_texts
+from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, walk
+from dami_merge.connectivity.predictions import linear_cka
+from dami_merge.connectivity.texts import PathSettings, Text, read_texts
 from dami_merge.errors import InputRefused, UsageError
 from dami_merge.lambdas import even_grid
 from dami_merge.live import load_live
@@ -95,7 +95,7 @@ def test_a_model_and_itself_are_one_point() -> None:
 def test_padding_and_batches_change_nothing(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, live = load_live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu", dtype="float32")
     texts = [TEXTS[0], Text("", "1+2=3"), Text("7a-3b", ""), *TEXTS[1:9]]
-    monkeypatch.setattr(module, "SAMPLED_TOKENS", 20)
+    monkeypatch.setattr(predictions, "SAMPLED_TOKENS", 20)
     found = []
     for limit in (4096, 40, 1):
         monkeypatch.setattr(encoding, "_BATCH_TOKENS", limit)
@@ -114,9 +114,9 @@ def test_a_plain_text_is_scored_from_its_second_token_and_cut_where_asked(tokeni
     length = len(tokenizer("1+2+3")["input_ids"])
     plain = [Text("", "1+2+3")]
     assert walk(model, live, tokenizer, plain, even_grid(1)).tokens == length - 1
-    assert walk(model, live, tokenizer, plain, even_grid(1), max_tokens=3).tokens == 2
+    assert walk(model, live, tokenizer, plain, even_grid(1), settings=PathSettings(max_tokens=3)).tokens == 2
     with pytest.raises(InputRefused, match="contain no token to score"):
-        walk(model, live, tokenizer, plain, even_grid(1), max_tokens=1)
+        walk(model, live, tokenizer, plain, even_grid(1), settings=PathSettings(max_tokens=1))
 
 
 @pytest.mark.parametrize("lambdas", [[], ["0", "1/2"], ["1/2", "1"], ["1", "0"], ["0", "1/2", "1/2", "1"]])

@@ -13,17 +13,9 @@ from torch import Tensor
 from dami_merge.checkpoint.header import TensorInfo
 from dami_merge.checkpoint.source import open_both
 from dami_merge.connectivity import stream as stream_module
+from dami_merge.connectivity.bounds import LayerBound, layer_bounds, matrix_bounds, student
 from dami_merge.connectivity.report import WeightsReport
-from dami_merge.connectivity.sample import (
-    CHUNK_SIZES,
-    LayerBound,
-    Observed,
-    Sample,
-    Stratum,
-    draw,
-    layer_bounds,
-    student,
-)
+from dami_merge.connectivity.sample import CHUNK_SIZES, Observed, Sample, Stratum, draw
 from dami_merge.errors import UsageError
 from dami_merge.tensors.similarity import Sums
 from dami_merge.tensors.sources import Piece
@@ -228,6 +220,38 @@ def test_the_bounds_of_all_layers_hold_together(changes: Changes, least: int) ->
         for bounds in looks
     )
     assert held >= LEAST
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        (drifting, 2),
+        pytest.param(even, 8, marks=pytest.mark.slow),
+        pytest.param(drifting, 8, marks=pytest.mark.slow),
+    ],
+)
+def test_the_bounds_of_all_matrices_hold_together(changes: Changes, least: int) -> None:
+    layers = population(changes, seed=1)
+    matrices = [each for observed in layers.values() for each in observed]
+    truth = matrix_bounds(matrices)
+    assert all(bound.low == bound.cosine == bound.high for bound in truth), "all was read"
+    chance = random.Random(2)
+    held = 0
+    for _ in range(REPETITIONS):
+        read = [(stratum, chance.sample(sums, max(least, len(sums) // 10))) for stratum, sums in matrices]
+        bounds = matrix_bounds(read)
+        held += all(each.low <= true.cosine <= each.high for each, true in zip(bounds, truth, strict=True))
+    assert held >= LEAST
+
+
+def test_two_chunks_of_a_matrix_are_enough_because_its_kind_says_how_much_chunks_differ() -> None:
+    chance = random.Random(3)
+    layers = population(even, seed=1)
+    read = [(s, chance.sample(sums, 2)) for observed in layers.values() for s, sums in observed]
+    together = matrix_bounds(read)
+    assert min(bound.low for bound in together) > 0.985
+    alone = [matrix_bounds([each], confidence=0.9999)[0] for each in read]
+    assert min(bound.low for bound in alone) < 0.5
 
 
 def test_the_bounds_are_of_use_and_not_only_safe() -> None:

@@ -1,14 +1,17 @@
 """Runs of a grid that die; started as `python -m tests.grid.killed` by the tests of resuming.
 
-Reads a JSON list from stdin, one run each: `{"folders": […], "output": …, "die_at": n}`. A run is a forked
-child that kills itself with SIGKILL at its nth step, which is any renaming, making or removing of a name,
-or any report of progress; without `die_at` it lives. Prints a JSON list of `[exit status, steps]`.
+Reads a JSON list from stdin, one run each: `{"folders": […], "output": …, "die_at": n, "lambdas": […]}`; the
+default is three λ. A run is a forked child that kills itself with SIGKILL at its nth step, which is any
+renaming, making or removing of a name, or any report of progress; without `die_at` it lives. Prints a JSON
+list of `[exit status, steps]`.
 """
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -19,9 +22,9 @@ from tests.grid.grids import THREE, plan_of
 STEPS = frozenset({"os.rename", "os.mkdir", "os.remove", "os.rmdir"})
 
 
-def run(folders: tuple[Path, Path], output: Path, die_at: int) -> int:
+def run(folders: tuple[Path, Path], output: Path, die_at: int, lambdas: Sequence[Fraction]) -> int:
     """Build a grid and die on the way; returns the number of steps if it lived."""
-    plan = plan_of(folders, output, block_bytes=1 << 16, lambdas=THREE)
+    plan = plan_of(folders, output, block_bytes=1 << 16, lambdas=tuple(lambdas))
     steps = 0
 
     def step() -> None:
@@ -49,7 +52,9 @@ def main() -> None:
             code = 1
             try:
                 folders = Path(job["folders"][0]), Path(job["folders"][1])
-                os.write(send, str(run(folders, Path(job["output"]), job.get("die_at", 0))).encode())
+                lambdas = [Fraction(lam) for lam in job.get("lambdas", THREE)]
+                steps = run(folders, Path(job["output"]), job.get("die_at", 0), lambdas)
+                os.write(send, str(steps).encode())
                 code = 0
             finally:
                 os._exit(code)

@@ -12,10 +12,8 @@ from dami_merge.files import Written, locked
 from dami_merge.grid.admission import refuse_folder, require_space
 from dami_merge.grid.build import BuildProgress, build_grid
 from dami_merge.grid.identity import identity_of
-from dami_merge.grid.output import (
-    Receipt,
-    opened,
-)
+from dami_merge.grid.opening import opened
+from dami_merge.grid.output import Receipt
 from dami_merge.grid.plan import GridPlan
 from dami_merge.lambdas import folder_name
 from tests.checkpoints import near, random_tensors, write_checkpoint
@@ -79,17 +77,21 @@ def test_many_differences_are_counted_and_long_values_cut(tmp_path: Path) -> Non
     tensors = random_tensors(seed=0)
     folders = [write_checkpoint(tmp_path / name, tensors) for name in ("a", "b", "c")]
     build_grid(plan_of((folders[0], folders[1]), tmp_path / "grid"))
-    other = plan_of((folders[0], folders[2]), tmp_path / "grid", lambdas=THREE, name="mine", dtype="float32")
-    with pytest.raises(OutputRefused, match=r'lambdas was \["0/1".{50,60}…, is .*; \d+ more') as caught:
+    changes = {"name": "mine", "dtype": "float32", "donor": "thinking"}
+    other = plan_of((folders[0], folders[2]), tmp_path / "grid", lambdas=THREE, **changes)
+    lost = r"that drops λ = 0\.10, 0\.20, 0\.40 and 5 more"
+    with pytest.raises(
+        OutputRefused, match=rf'lambdas was \["0/1".{{50,60}}…, is .* \({lost}\); 1 more'
+    ) as caught:
         build_grid(other)
-    assert len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 600
 
 
 def test_a_folder_in_which_nothing_is_finished_may_go_to_another_recipe(
     plan: GridPlan, pair_folders: tuple[Path, Path]
 ) -> None:
     with opened(plan) as output:
-        output.unpublish()
+        output.unpublish({member.name for member in plan.members})
         (output.partial(folder_name(THREE[0])) / "model.safetensors").write_text("begun")
     other = plan_of(pair_folders, plan.output, lambdas=THREE[1:])
     build_grid(other)
@@ -105,19 +107,20 @@ def test_the_identity_holds_no_path_of_this_machine(plan: GridPlan, tmp_path: Pa
     assert str(tmp_path) not in json.dumps(identity_of(plan))
 
 
-def test_a_receipt_is_believed_only_with_every_file_it_names(plan: GridPlan) -> None:
+def test_a_receipt_is_believed_only_for_files_that_are_as_it_says(plan: GridPlan) -> None:
     (shard,) = plan.shards
     with opened(plan) as output:
-        output.unpublish()
+        output.unpublish({member.name for member in plan.members})
         files = {}
         for lam in THREE:
             path = output.partial(folder_name(lam)) / shard.name
             path.write_bytes(b"x" * 10)
             files[folder_name(lam)] = Written(10, "blake3:" + "0" * 64, path.stat().st_mtime_ns)
         output.keep_receipt(Receipt(shard.name, files, "", ""))
-        assert output.intact_receipts().keys() == {shard.name}
+        (receipt,) = output.receipts().values()
+        assert output.intact(receipt) == receipt
         (output.partial(folder_name(THREE[1])) / shard.name).write_bytes(b"x" * 11)
-        assert output.intact_receipts() == {}
+        assert output.intact(receipt).files.keys() == {folder_name(THREE[0]), folder_name(THREE[2])}
 
 
 def test_shards_of_one_name_in_two_folders_keep_their_own_receipts(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recipes: YAML is data, every field is checked, and nothing is guessed."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,6 @@ def test_a_lambda_that_is_none_is_refused_with_the_file(line: str, message: str,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("instruct: a\n", "missing required field `thinking`"),
         (SIDES + "lamdas: [0]\n", "unknown field `lamdas`"),
         (SIDES + "sampling: {temp: 1}\n", r"unknown field `temp` - at `\$\.sampling`"),
         (SIDES + "dtype: int8\n", "Invalid enum value 'int8'"),
@@ -98,14 +98,12 @@ def test_a_lambda_that_is_none_is_refused_with_the_file(line: str, message: str,
         (SIDES + "lambdas: [2026-11-21]\n", r"`\$\.lambdas\[0\]`"),
         (SIDES + "allow_config: rope_theta\n", "Expected `array`, got `str`"),
         (SIDES + "allow_nonfinite: 1\n", "Expected `bool`, got `int`"),
-        ("instruct: 1\nthinking: 2\n", "Expected `str`, got `int`"),
+        ("instruct: 1\nthinking: 2\n", "Expected `str | null`, got `int`"),
         ("- instruct\n", "Expected `object`, got `array`"),
         ("", "Expected `object`, got `null`"),
     ],
 )
-def test_an_unknown_missing_or_wrongly_typed_field_is_refused(
-    text: str, message: str, recipe_file: Path
-) -> None:
+def test_an_unknown_or_wrongly_typed_field_is_refused(text: str, message: str, recipe_file: Path) -> None:
     with pytest.raises(RecipeError, match=message.replace("|", r"\|")) as caught:
         read(recipe_file, text)
     assert caught.value.hint.startswith(
@@ -207,3 +205,90 @@ def test_what_no_file_may_hold_is_refused_in_python_too(field: str, value: objec
     values: dict[str, Any] = {"instruct": "a", "thinking": "b", field: value}
     with pytest.raises((LambdaError, RecipeError), match=f"^{message}"):
         Recipe(**values)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing", "hint"),
+    [
+        (
+            "steps: 2\n",
+            "models instruct and thinking",
+            "add `instruct: org/name` and `thinking: org/name` to it",
+        ),
+        ("instruct: a\n", "model thinking", "add `thinking: org/name` to it"),
+        ("thinking: a\ninstruct: null\n", "model instruct", "add `instruct: org/name` to it"),
+    ],
+)
+def test_a_recipe_without_models_needs_them_on_the_command_line(
+    text: str, missing: str, hint: str, recipe_file: Path
+) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe\.yaml does not name the {missing}$") as caught:
+        read(recipe_file, text)
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.hint.endswith(f"dami-merge grid INSTRUCT THINKING --recipe {recipe_file}")
+    recipe = read_recipe(recipe_file, models=("i", "t"))
+    assert (recipe.instruct, recipe.thinking) == ("i", "t")
+
+
+MERGEKIT = """
+models:
+  - model: org/instruct
+    parameters: {weight: 0.5}
+  - model: org/thinking
+    parameters: {weight: 0.5}
+merge_method: linear
+dtype: bfloat16
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "named"),
+    [
+        (MERGEKIT, "linear", "org/instruct and org/thinking"),
+        ("slices: []\nmerge_method: slerp\nbase_model: x\n", "slerp", "the Instruct and the Thinking model"),
+        ("models: [a, {model: b}]\n", "None", "the Instruct and the Thinking model"),
+        ("models: 3\n", "None", "the Instruct and the Thinking model"),
+    ],
+)
+def test_a_recipe_of_mergekit_is_called_that_with_the_way_to_write_it(
+    text: str, method: str, named: str, recipe_file: Path
+) -> None:
+    with pytest.raises(RecipeError, match=rf"is a recipe of mergekit \(merge_method: {method}\)") as caught:
+        read(recipe_file, text)
+    assert caught.value.hint.startswith(
+        f"write a recipe of `instruct:` and `thinking:` with {named}, or give"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spelling", "meant"),
+    [
+        ("fp16", "float16"), ("half", "float16"), ("torch.float16", "float16"), ("bf16", "bfloat16"),
+        ("BFloat16", "bfloat16"), ("float", "float32"), ("fp32", "float32"), ("double", "float64"),
+    ],
+)  # fmt: skip
+def test_a_dtype_in_another_spelling_is_refused_with_ours(
+    spelling: str, meant: str, recipe_file: Path
+) -> None:
+    with pytest.raises(RecipeError, match=f"the dtype '{re.escape(spelling)}' is not known") as caught:
+        read(recipe_file, f"{SIDES}dtype: {spelling}\n")
+    assert caught.value.hint == f"write `dtype: {meant}`"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 5000, "is nested too deeply"),
+        ("a: " + "{b: " * 5000, "is nested too deeply"),
+        ("a: 2020-13-45", "is not valid YAML: month must be"),
+        ("a: !!timestamp abc", "is not valid YAML"),
+        ("a: !!bool maybe", "is not valid YAML"),
+        ("!!map [1]", "is not valid YAML"),
+        ("steps: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
+        ("&a [*a]", "Expected `object`, got `array`"),
+        (SIDES + 'allow_config: ["\\ud800"]', r"holds U\+D800, half of a surrogate pair"),
+    ],
+)
+def test_hostile_yaml_is_refused_in_words(text: str, message: str, recipe_file: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe\.yaml:? {message}"):
+        read(recipe_file, text)

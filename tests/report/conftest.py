@@ -42,6 +42,12 @@ class Reader:
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
 
+    def without_scripts(self, file: Path) -> Page:
+        """Open as somebody whose browser runs no scripts."""
+        page = self._browser.new_context(java_script_enabled=False, offline=True).new_page()
+        page.goto(file.as_uri())
+        return page
+
     def open(self, file: Path, *, width: int = 1200, dark: bool = False) -> Opened:
         """Open, and wait until every figure is drawn."""
         context = self._browser.new_context(

@@ -1,5 +1,6 @@
 """The values that figures draw, without a browser: right numbers under right names."""
 
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -14,7 +15,7 @@ from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import WeightsReport
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.report.lmc_figures import lmc_figures
-from dami_merge.report.page import Figure
+from dami_merge.report.page import Figure, svg
 from dami_merge.report.sweep_figures import sweep_figures
 from tests.checkpoints import near, random_tensors, write_checkpoint
 from tests.evaluation.simulated import rollout
@@ -115,7 +116,7 @@ def test_a_path_is_drawn_beside_the_line_between_its_ends_and_step_by_step(repor
 def test_a_spectrum_is_drawn_as_parts_that_add_up(report: WeightsReport) -> None:
     spectrum = Spectrum("layers.0.up.weight", "up", (8, 8), 8, (0.25, 0.5, 1.0))
     (values,) = _values(
-        lmc_figures(Check(report, None, DifferenceReport(1, (), (1, 4, 16), (spectrum,)))), "spectrum"
+        lmc_figures(Check(report, None, DifferenceReport((1, 4, 16), (spectrum,)))), "spectrum"
     )
     assert [(value["tensor"], value["directions"], value["share"], value["sum"]) for value in values] == [
         ("layers.0.up", "first 1", 0.25, 0.25),
@@ -143,10 +144,10 @@ def swept() -> SweepReport:
 def test_the_frontier_names_what_is_beaten_what_is_served_and_joins_only_the_best(swept: SweepReport) -> None:
     figures = sweep_figures(swept)
     assert [each.name for each in figures] == ["frontier", "accuracy", "tokens", "thinking"]
-    hull, front, dots, names = _values(figures, "frontier")
+    hull, front, *_, dots, names = _values(figures, "frontier")
     assert [value["λ"] for value in front] == ["0.00", "1of3", "1.00"]
     assert [value["λ"] for value in hull] == ["0.00", "1.00"]
-    assert dots == names
+    assert [value["label"] for value in names] == ["0.00", "1of3", "2of3", "1.00"]
     assert [(value["λ"], value["is"], value["beaten by"], value["worth serving"]) for value in dots] == [
         ("0.00", "on the frontier", "none", "yes"),
         ("1of3", "on the frontier", "none", "no"),
@@ -171,3 +172,24 @@ def test_a_single_question_has_no_band_of_tokens() -> None:
     figures = sweep_figures(summarise([rollout("q", "1/3", tokens=7)], seed=0, resamples=5))
     (value,) = _values(figures, "tokens")[0]
     assert (value["fewest"], value["tokens"], value["most"]) == (7, 7, 7)
+
+
+def test_every_exported_figure_has_a_title_and_a_title_on_each_axis(swept: SweepReport) -> None:
+    rows = [
+        rollout(f"{group}{n}", lam, correct=n < 5, group=group)
+        for group in "ab"
+        for lam in ("0", "1")
+        for n in range(10)
+    ]
+    grouped = sweep_figures(summarise(rows, seed=0, resamples=50))
+    assert [each.name for each in grouped][-2:] == ["group-0", "group-1"]
+    for each in (*sweep_figures(swept), *grouped):
+        text = "".join(ET.fromstring(svg(each)).itertext())
+        labels = {
+            node.attrib["aria-label"]
+            for node in ET.fromstring(svg(each)).iter()
+            if "axis" in node.attrib.get("aria-label", "")
+        }
+        assert each.title in text, each.name
+        assert sorted(label[:6] for label in labels) == ["X-axis", "Y-axis"], each.name
+        assert all("titled '" in label for label in labels), (each.name, labels)

@@ -12,14 +12,15 @@ import pytest
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.differences import ConfigDifference
 from dami_merge.checkpoint.source import open_both
+from dami_merge.connectivity.bounds import SampleReport
 from dami_merge.connectivity.check import Check
-from dami_merge.connectivity.difference import Survival, examine_difference
+from dami_merge.connectivity.difference import examine_difference
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.sample import SampleReport
+from dami_merge.connectivity.rounding import RoundingReport, Survival, examine_rounding
 from dami_merge.connectivity.texts import read_texts
 from dami_merge.errors import Problem
 from dami_merge.lambdas import even_grid
-from dami_merge.report import lmc_figures
+from dami_merge.report import lmc_figures, weights_figures
 from dami_merge.report.lmc import lmc_page
 from dami_merge.report.page import png, svg
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
@@ -33,7 +34,7 @@ def found() -> Check:
     pair = open_both(BUNDLED_INSTRUCT, BUNDLED_THINKING)
     texts = read_texts(bundled_questions(), limit=20)
     path = walked(*pair, texts, even_grid(4))
-    return Check(weights_of(*pair), path, examine_difference(*pair))
+    return Check(weights_of(*pair), path, examine_difference(*pair), examine_rounding(*pair))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_page_is_drawn_whole_without_a_word_on_the_console_or_a_request(
     widths = opened.page.locator("[data-figure] svg").evaluate_all(
         "all => all.map(e => e.getBoundingClientRect().width)"
     )
-    assert len(widths) == 6
+    assert len(widths) == 7
     assert min(widths) > width / 3
 
 
@@ -106,6 +107,7 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
         "one basin? yes",
         "smooth path? yes",
         "one way? yes",
+        "dial, not a switch? yes",
     ]
     assert "build a grid" in page.locator("ul").first.inner_text()
     assert page.locator("li code").first.inner_text() == "sweep"
@@ -116,7 +118,7 @@ def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Check,
     file.write_text(lmc_page(Check(found.weights)), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
-    assert opened.page.locator(".card h3", has_text="not asked").count() == 3
+    assert opened.page.locator(".card h3", has_text="not asked").count() == 4
     assert opened.page.locator("[data-figure]").count() == 3
     assert "--texts FILE" in opened.page.locator("ul").first.inner_text()
 
@@ -152,7 +154,7 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
     write_checkpoint(tmp_path / "b", left)
     report = weights_of(str(tmp_path / "a"), str(tmp_path / "b"))
     assert math.isinf(report.tensors[0].similarity.relative_distance)
-    monkeypatch.setattr(lmc_figures, "LARGEST_DISTRIBUTION", 3)
+    monkeypatch.setattr(weights_figures, "LARGEST_DISTRIBUTION", 3)
     file = tmp_path / "zeros.html"
     file.write_text(lmc_page(Check(report)), encoding="utf-8")
     opened = reader.open(file)
@@ -164,7 +166,15 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
 
 def test_every_figure_becomes_svg_and_png_without_a_browser(found: Check) -> None:
     figures = lmc_figures.lmc_figures(found)
-    assert [each.name for each in figures] == ["heat", "distribution", "change", "loss", "steps", "spectrum"]
+    assert [each.name for each in figures] == [
+        "heat",
+        "distribution",
+        "change",
+        "rounding",
+        "loss",
+        "steps",
+        "spectrum",
+    ]
     for each in figures:
         assert svg(each).startswith("<svg")
         assert png(each)[:8] == b"\x89PNG\r\n\x1a\n"
@@ -177,11 +187,12 @@ def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_pa
         str(write_checkpoint(tmp_path / "a", tensors)), str(write_checkpoint(tmp_path / "b", tensors))
     )
     file = tmp_path / "same.html"
-    file.write_text(lmc_page(Check(weights_of(*sides), None, examine_difference(*sides))), encoding="utf-8")
+    check = Check(weights_of(*sides), None, examine_difference(*sides), examine_rounding(*sides))
+    file.write_text(lmc_page(check), encoding="utf-8")
     opened = reader.open(file)
     assert opened.console == []
     words = opened.page.locator("body").inner_text()
-    assert "elements, none of which differs." in words
+    assert opened.page.locator("[data-figure=rounding]").count() == 0, "there is nothing to round"
     assert "Config, sampling defaults, tokenizer and chat template are the same in both models." in words
     assert f"{len(tensors)} of {len(tensors)} tensors are identical in both models." in words
 
@@ -222,7 +233,7 @@ def test_the_verdict_is_green_only_where_the_walk_found_neither_wall_nor_switch(
 
 
 def test_a_page_of_a_sample_says_how_much_was_read_and_what_that_proves(found: Check) -> None:
-    sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, ())
+    sample = SampleReport(0.05, 3, 0.95, 50, 1000, 0.97, 0.995, 0.96, 0.99, ())
     page = lmc_page(Check(replace(found.weights, verdict="undecided", sample=sample)))
     assert "Only 5.0% of the weights was read (seed 3), so all numbers" in page
     assert "at 95% confidence, the worst cosine is between 0.970000" in page
@@ -251,12 +262,15 @@ def test_differences_stand_side_by_side_and_only_those_that_matter_are_red(found
         ConfigDifference("dtype", "a", "b", neutral=True, consequence="does not"),
     )
     report = replace(found.weights, differences=replace(found.weights.differences, config=fields))
-    assert found.difference is not None
-    survival = (Survival(Fraction(1, 10), 0.75, 0.25),)
-    page = " ".join(lmc_page(Check(report, None, replace(found.difference, survival=survival))).split())
+    rounding = RoundingReport("bfloat16", 100, 0.41, (Survival(Fraction(1, 10), 0.25, 0.75),))
+    page = " ".join(lmc_page(Check(report, rounding=rounding)).split())
     for field, cells, red in ((fields[0], ("1.0", "2.0"), ' class="bad"'), (fields[1], ("a", "b"), "")):
         left, right = (f'<td class="name">{cell}</td>' for cell in cells)
         row = f'<td class="name">{field.field}</td>{left} {right} <td{red}>{field.consequence}</td>'
         assert row in page
-    assert "At λ = 0.10, rounding to the stored dtype keeps 75.0% of the difference and adds noise" in page
-    assert "adds noise worth 25.0% of it.</p>" in page
+    assert (
+        "Rounding to bfloat16 drowns the difference at every λ between the ends: at λ = 0.10 it keeps" in page
+    )
+    assert "The weights are close, but rounding to bfloat16 leaves little between them." in page
+    assert '<section class="verdict bad">' in page
+    assert 'id="figure-rounding"' in page

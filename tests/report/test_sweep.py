@@ -14,6 +14,7 @@ from dami_merge.evaluation.questions.question import Message
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import open_rollouts, read_rollouts, read_sidecar, settings_of
 from dami_merge.evaluation.statistics.summary import summarise
+from dami_merge.evaluation.statistics.verdict import HEADLINES, verdict
 from dami_merge.evaluation.sweep import fill_rollouts
 from dami_merge.report.examples import examples
 from dami_merge.report.page import Figure, svg
@@ -104,7 +105,7 @@ def test_questions_and_titles_are_text_and_never_markup(reader: Reader, page_fil
 
 
 def test_every_number_of_the_figures_is_in_a_table(reader: Reader, page_file: Path, swept: Path) -> None:
-    words = reader.open(page_file).page.locator("table").first.inner_text()
+    words = " ".join(reader.open(page_file).page.locator("table").all_inner_texts())
     for row in summarise(read_rollouts(swept), seed=0).overall.rows:
         for text in (f"{100 * row.accuracy:.1f}%", f"{row.tokens:,.1f}", f"{100 * row.closed:.1f}%"):
             assert text in words
@@ -244,8 +245,9 @@ def test_answers_of_two_settings_are_said_not_to_compare(reader: Reader, swept: 
         "come from 2 different settings, so the λ cannot be compared"
         in page.locator(".verdict.bad").inner_text()
     )
+    assert page.locator("#verdict").count() == 0
     rows = [rollout("q000", "0"), rollout("q000", "1")]
-    assert _opened(reader, rows, swept, tmp_path).page.locator(".verdict").count() == 0
+    assert _opened(reader, rows, swept, tmp_path).page.locator(".verdict.bad").count() == 0
 
 
 def test_what_was_not_measured_against_thinking_has_no_such_table(
@@ -280,14 +282,22 @@ def test_the_tables_and_settings_say_what_the_summary_says(
     thinking = summarise(rows, seed=0, resamples=50).overall.comparison
     assert thinking is not None
     first = thinking.against_thinking[0]
+    assert first.accuracy_interval is not None
     interval = f"{100 * first.accuracy_interval.low:+.1f} to {100 * first.accuracy_interval.high:+.1f}"
     share = thinking.pareto.standings[0].frontier_share
-    assert tables[1][0] == f"0.00 -50.0 {interval} -75.0 -75.0 to -75.0 0.06 {share:.1%}"
-    assert tables[2] == ["5.0 0.00 20.0%", "40.0 1of3 80.0%"]
+    assert tables[1][0] == f"0.00 5.0 to 5.0 {share:.1%} yes yes"
+    gain = thinking.conclusion.gains[0] if thinking.conclusion is not None else None
+    assert gain is not None
+    assert gain.interval is not None
+    ends = f"{100 * gain.interval.low:+.1f} to {100 * gain.interval.high:+.1f}"
+    assert tables[1][1].endswith(f" yes yes {100 * gain.gain:+.1f} {ends}")
+    assert tables[1][2].split()[-3:] == ["1of3", "no", "no"]
+    assert tables[2][0] == f"0.00 -50.0 {interval} -75.0 -75.0 to -75.0 0.06"
+    assert tables[3] == ["5.0 0.00 20.0%", "40.0 1of3 80.0%"]
     sidecar = read_sidecar(swept)
-    assert "backend.kind calculator" in tables[3]
-    assert f"max_tokens {sidecar.settings.max_tokens}" in tables[3]
-    assert f"settings digest {sidecar.settings.digest()}" in tables[3]
+    assert "backend.kind calculator" in tables[4]
+    assert f"max_tokens {sidecar.settings.max_tokens}" in tables[4]
+    assert f"settings digest {sidecar.settings.digest()}" in tables[4]
 
 
 def test_the_bars_of_the_thinking_block_add_up_to_one() -> None:
@@ -321,3 +331,138 @@ def test_an_answer_is_shown_with_its_grade_its_block_and_whether_it_was_cut(
     ]
     marks = answers.locator("h4 span").evaluate_all("all => all.map(e => [e.className, e.innerText])")
     assert marks == [["bad", "wrong"], ["bad", "wrong"], ["good", "correct"]]
+
+
+def test_the_page_begins_with_its_conclusion_and_the_frontier_and_texts_come_after(
+    reader: Reader, page_file: Path, swept: Path
+) -> None:
+    page = reader.open(page_file, width=1280).page
+    found = summarise(read_rollouts(swept), seed=0).overall.comparison
+    assert found is not None
+    assert found.conclusion is not None
+    box = page.locator("#verdict")
+    assert box.locator("strong").inner_text() == HEADLINES[found.conclusion.kind]
+    assert tuple(box.locator("p").all_inner_texts()) == verdict(found)
+    order = [
+        "#verdict",
+        "#figure-frontier",
+        "#figure-accuracy",
+        "#figure-thinking",
+        ".answers",
+        "#figure-group-0",
+    ]
+    tops = [page.locator(each).first.bounding_box() for each in order]
+    heights = [top["y"] for top in tops if top is not None]
+    assert len(heights) == len(order)
+    assert heights == sorted(heights)
+
+
+def test_nothing_is_cut_on_a_screen_of_1280_pixels_even_with_eleven_lambdas(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    rows = [
+        rollout(name, str(Fraction(n, 10)), correct=n > 3, tokens=12_345 + n)
+        for name in [f"q{number:03}" for number in range(12)]
+        for n in range(11)
+    ]
+    rows = [msgspec.structs.replace(row, text="word " * 100) for row in rows]
+    file = tmp_path / "wide.html"
+    page = sweep_page(summarise(rows, seed=0, resamples=50), rows, read_sidecar(swept), title="T")
+    file.write_text(page, encoding="utf-8")
+    opened = reader.open(file, width=1280).page
+    cut = """all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+                       .map(e => e.className + e.scrollWidth + '>' + e.clientWidth)"""
+    for each in (".scroll", ".answers", ".answer pre", ".chart"):
+        assert opened.locator(each).count() > 0
+        assert opened.locator(each).evaluate_all(cut) == [], each
+
+
+OVERLAPS = """figures => figures.flatMap(figure => {
+  const boxes = [...figure.querySelectorAll('text')].filter(e => e.textContent.trim()).map(e => {
+    const box = e.getBoundingClientRect();
+    return {text: e.textContent, left: box.left, right: box.right, top: box.top + 2, bottom: box.bottom - 2};
+  });
+  const found = [];
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [a, b] = [boxes[i], boxes[j]];
+    if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+      found.push(a.text + ' on ' + b.text);
+  }
+  return found;
+})"""
+
+
+def _close() -> list[Rollout]:
+    """As a switch has them: two heaps of points, and .90 beside 1.00."""
+    cells = (
+        ("0", 3, 60), ("1/4", 3, 61), ("1/2", 2, 58), ("7/10", 2, 60), ("4/5", 15, 170), ("9/10", 18, 176),
+        ("1", 19, 179),
+    )  # fmt: skip
+    return [
+        rollout(f"q{n:03}", lam, correct=n < right, tokens=tokens, thinking="closed" if right > 9 else "none")
+        for lam, right, tokens in cells
+        for n in range(40)
+    ]
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_labels_of_points_that_are_close_do_not_overlap(
+    reader: Reader, swept: Path, tmp_path: Path, width: int
+) -> None:
+    rows = _close()
+    file = tmp_path / "close.html"
+    page = sweep_page(summarise(rows, seed=0, resamples=50), rows, read_sidecar(swept), title="T")
+    file.write_text(page, encoding="utf-8")
+    opened = reader.open(file, width=width)
+    assert opened.complaints(file) == []
+    figures = opened.page.locator("[data-figure]")
+    assert figures.evaluate_all(OVERLAPS) == []
+    names = opened.page.locator("[data-figure=frontier] .mark-text.role-mark text").all_text_contents()
+    assert "1.00" in names
+    assert len(names) > 2
+    legend = opened.page.locator("[data-figure=thinking] .role-legend-label text")
+    assert legend.all_text_contents() == ["closed", "closed by another tag", "left open", "no thinking block"]
+    assert all((box := each.bounding_box()) and box["x"] + box["width"] <= width for each in legend.all())
+
+
+def test_labels_of_an_exported_figure_do_not_overlap(reader: Reader, tmp_path: Path) -> None:
+    for each in sweep_figures(summarise(_close(), seed=0, resamples=50)):
+        file = tmp_path / f"{each.name}.html"
+        file.write_text(f"<html data-drawn=yes><div>{svg(each)}</div>", encoding="utf-8")
+        assert reader.open(file).page.locator("div").evaluate_all(OVERLAPS) == [], each.name
+
+
+def test_without_scripts_the_numbers_of_the_figures_are_in_the_tables_as_the_page_says(
+    reader: Reader, page_file: Path, swept: Path
+) -> None:
+    page = reader.without_scripts(page_file)
+    said = page.locator("noscript").inner_text()
+    assert said == "The figures need JavaScript. Their numbers are in the tables of this page."
+    words = " ".join(page.locator("table").all_inner_texts())
+    report = summarise(read_rollouts(swept), seed=0)
+    comparison = report.overall.comparison
+    assert comparison is not None
+    texts = []
+    for row in report.overall.rows:
+        texts += [
+            f"{share:.1%}" for share in (row.accuracy, row.accuracy_interval.low, row.accuracy_interval.high)
+        ]
+        texts += [f"{share:.1%}" for share in (row.closed, row.unclosed, row.wrong_tag, row.cut)]
+        texts += [f"{row.tokens:,.1f}", f"{row.median_tokens:,.1f}"]
+        assert row.tokens_interval is not None
+        texts.append(f"{row.tokens_interval.low:,.1f} to {row.tokens_interval.high:,.1f}")
+    texts += [f"{each.frontier_share:.1%}" for each in comparison.pareto.standings]
+    texts += [f"{row.accuracy:.1%}" for section in report.groups for row in section.rows]
+    assert [text for text in texts if text not in words] == []
+
+
+def test_one_question_has_a_page_that_says_so_and_no_interval_of_a_difference(
+    reader: Reader, swept: Path, tmp_path: Path
+) -> None:
+    rows = [rollout("q000", lam, correct=lam == "1", tokens=len(lam)) for lam in ("0", "1/2", "1")]
+    page = _opened(reader, rows, swept, tmp_path).page
+    assert page.locator("#verdict strong").inner_text() == "Too few questions to tell"
+    assert "one question says nothing about others" in page.locator("#verdict").inner_text()
+    assert "There are no intervals: 10 questions are the fewest" in page.locator("main, body").inner_text()
+    against = page.locator("table").nth(2).locator("tr").nth(1).locator("td").all_inner_texts()
+    assert against == ["0.00", "-100.0", "", "+0.0", "", "1.00"]

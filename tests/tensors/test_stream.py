@@ -1,13 +1,15 @@
 """Positioned reads: the right bytes, from several threads, and never from a file that changed."""
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from dami_merge.errors import InputRefused
-from dami_merge.tensors.stream import Read, Reader
+from dami_merge.tensors.stream import MAX_OPEN, Read, Reader
 
 CONTENT = bytes(range(256)) * 40
 
@@ -91,3 +93,58 @@ def test_leaving_the_reader_closes_every_file_even_of_refused_ones(root: Path) -
             reader.read(Read("two", 0, 0, 1), memoryview(bytearray(1)))
         assert open_files() > before
     assert open_files() == before
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> dict[str, int]:
+    """More files than a reader keeps open, of different contents."""
+    for number in range(40):
+        (tmp_path / f"f{number}").write_bytes(number.to_bytes(1, "little") * 1000)
+    return {f"f{number}": 1000 for number in range(40)}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_few_files_of_many_stay_open_and_each_is_read_right(many: dict[str, int], tmp_path: Path) -> None:
+    before, most = open_files(), 0
+    buffer = memoryview(bytearray(10))
+    with Reader(tmp_path, many) as reader:
+        for number in [*range(40), *range(0, 40, 3), 39, 0]:
+            assert bytes(reader.read(Read(f"f{number}", 7, 0, 10), buffer)) == bytes([number]) * 10
+            most = max(most, open_files() - before)
+    assert most == MAX_OPEN
+    assert open_files() == before
+
+
+def test_threads_that_read_more_files_than_stay_open_read_the_right_bytes(
+    many: dict[str, int], tmp_path: Path
+) -> None:
+    def part(reader: Reader, number: int) -> bytes:
+        buffer = memoryview(bytearray(1000))
+        return bytes(reader.read(Read(f"f{number}", 0, 0, 1000), buffer))
+
+    numbers = [number * 7 % 40 for number in range(800)]
+    with Reader(tmp_path, many) as reader, ThreadPoolExecutor(16) as pool:
+        found = pool.map(lambda number: part(reader, number), numbers)
+        assert list(found) == [bytes([number]) * 1000 for number in numbers]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_a_process_that_may_open_no_more_files_is_told_how_to_raise_the_limit(root: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    held = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(root / "two", os.O_RDONLY))
+        with (
+            Reader(root, SIZES) as reader,
+            pytest.raises(InputRefused, match="Too many open files") as caught,
+        ):
+            reader.read(Read("one", 0, 0, 1), memoryview(bytearray(1)))
+    finally:
+        for handle in held:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in caught.value.problems[0].hint

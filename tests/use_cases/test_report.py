@@ -11,7 +11,7 @@ from dami_merge import read_rollouts, report_sweep
 from dami_merge.errors import InputRefused, LambdaError, UsageError
 from dami_merge.evaluation.generation import all_requests
 from dami_merge.evaluation.grading.grader import Grader
-from dami_merge.evaluation.rollouts_file import open_rollouts, settings_of
+from dami_merge.evaluation.rollouts_file import open_rollouts, read_sidecar, settings_of, sidecar_path
 from dami_merge.evaluation.sweep import fill_rollouts
 from dami_merge.sampling import SamplingSettings
 from dami_merge.use_cases.report_files import ReportFiles
@@ -64,6 +64,25 @@ def test_the_rollouts_are_never_overwritten(rollouts: Path, name: str, field: st
     with pytest.raises(UsageError, match="would overwrite the rollouts"):
         report_sweep(rollouts, files=ReportFiles(**{field: rollouts.with_name(name)}))
     assert rollouts.read_bytes() == before
+
+
+def test_answers_of_unknown_settings_are_refused_and_named(rollouts: Path, tmp_path: Path) -> None:
+    """As after pasting the lines of another sweep into the file."""
+    mixed = tmp_path / "r.jsonl"
+    lines = rollouts.read_bytes().splitlines(keepends=True)
+    known = read_sidecar(rollouts).settings.digest().encode()
+    assert all(known in line for line in lines)
+    foreign = [line.replace(known, b"f" * 16) for line in lines[5:8]]
+    mixed.write_bytes(b"".join([*lines[:5], *foreign, *lines[8:]]))
+    sidecar_path(mixed).write_bytes(sidecar_path(rollouts).read_bytes())
+    files = ReportFiles(page=tmp_path / "p.html", csv=tmp_path / "r.csv")
+    with pytest.raises(
+        InputRefused,
+        match=r"3 of 72 answers, the first on line 6, have the settings 'ffffffffffffffff'; r\.jsonl",
+    ) as refused:
+        report_sweep(mixed, files=files)
+    assert "remove these lines" in refused.value.problems[0].hint
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.jsonl", "r.jsonl.settings.json"]
 
 
 def test_what_cannot_be_written_or_read_is_refused_first(rollouts: Path, tmp_path: Path) -> None:

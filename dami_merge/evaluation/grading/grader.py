@@ -3,31 +3,20 @@ r"""Grade an answer against the correct one. Never imports torch; math-verify ru
 Only the text after the thinking block is graded; `thinking.split_thinking` removes the block.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 from dami_merge.evaluation.grading.boxed import last_boxed, plain
+from dami_merge.evaluation.grading.equal import Equality
+from dami_merge.evaluation.grading.letter import letter
 from dami_merge.evaluation.grading.math_judge import LIMIT_S, MathJudge
-from dami_merge.evaluation.grading.spelling import spelled
+from dami_merge.evaluation.grading.own_grader import OwnGrader
+from dami_merge.evaluation.grading.stated import stated
 from dami_merge.evaluation.questions.question import Question
 
 GradeFunction = Callable[[Question, str], bool]
 """A user's grader, called with the question and the text after the thinking block."""
-
-_STATED = re.compile(r"(?:\b[Aa]nswer\b[*_]*(?:\s+is\b)?[ *_]*[:=]?|####)[ *_]*(?P<rest>\S.*)\Z")
-_WORDS_IN_LATEX = re.compile(r"\\(?:text|mathrm|begin|end)[a-z]*\{[^{}]*\}")
-_WRITTEN = re.compile(r"[0-9A-Za-z\\]")
-_PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|\$")
-
-_LETTER_IN_BOX = re.compile(r"\(?([A-Za-z])(?:$|[).:,\s])")
-_LETTER_SAID = re.compile(
-    r"(?i:\b(?:answer|option|choice)\b)[*_]{0,3}(?:\s{1,3}is\b)?\s{0,3}[:=]?[\s*_$\"'`]{0,9}"
-    r"(?:\(([A-Za-z])\)|([B-HJ-Z](?![\w'’])|[AI](?![\w'’]| +(?!because|since|as |and |for |which )[a-z])))"
-)
-_LETTER_IN_BRACKETS = re.compile(r"\(([A-Z])\)")
-_LETTER_ALONE = re.compile(r"(?:^|(?<=[\s*_\"'`]))([A-HJ-Z])(?=[*_\"'`]*(?:[.):,;!]|\s*$))", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +56,7 @@ class Grader:
         """
         self._check = check
         self._judge = MathJudge(limit_s=limit_s)
+        self._equality = Equality(self._judge.judge, limit_s=4 * limit_s)
 
     def __enter__(self) -> "Grader":
         return self
@@ -77,8 +67,10 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """Stop the math-verify process if it was started."""
+        """Stop the process of math-verify, and that of the user's grader, if they were started."""
         self._judge.close()
+        if isinstance(self._check, OwnGrader):
+            self._check.close()
 
     def grade(self, question: Question, answer_text: str) -> Grade:
         """Grade the text that follows the thinking block.
@@ -96,42 +88,17 @@ class Grader:
 
     def _math(self, gold: str, text: str) -> Grade:
         boxed = last_boxed(text)
-        if boxed.cut or not text.strip():
+        if boxed.cut:
             return Grade(None, correct=False)
-        alone = boxed.content or _stated(text)
-        written = alone or text.strip()
-        right, found = spelled(gold), spelled(written)
-        if plain(right).casefold() == plain(found).casefold():
-            return Grade(written, correct=True)
-        verdict = self._judge.judge(right, found, boxed=alone is not None)
-        return Grade(alone or verdict.answer, correct=verdict.correct)
-
-
-def _stated(text: str) -> str | None:
-    """Return the formula that fills the last line, or all of that line after "answer" or `####`."""
-    last = text.strip().rpartition("\n")[2]
-    match = _STATED.search(last)
-    stated = (last if match is None else match["rest"]).strip("*_ ")
-    stated = stated.removeprefix(r"\$").lstrip("$").rstrip(".$ ")
-    return stated if _WRITTEN.search(stated) and not _PROSE.search(_WORDS_IN_LATEX.sub("", stated)) else None
+        written = boxed.content or stated(text)
+        if written is None:
+            return Grade(None, correct=False)
+        return Grade(written, correct=self._equality.equal(gold, written))
 
 
 def _choice(gold: str, text: str) -> Grade:
-    letter = _letter(text)
-    return Grade(letter, correct=letter is not None and letter == gold.strip(" ().").upper())
-
-
-def _letter(text: str) -> str | None:
-    boxed = last_boxed(text)
-    if boxed.cut:
-        return None
-    if boxed.content is not None and (match := _LETTER_IN_BOX.match(plain(boxed.content))):
-        return match[1].upper()
-    for pattern in (_LETTER_SAID, _LETTER_IN_BRACKETS, _LETTER_ALONE):
-        found = [match[match.lastindex or 0] for match in pattern.finditer(text)]
-        if found:
-            return str(found[-1]).upper()
-    return None
+    found = letter(text)
+    return Grade(found, correct=found is not None and found == gold.strip(" ().").upper())
 
 
 def _exact(gold: str, text: str) -> Grade:

@@ -3,45 +3,19 @@
 Can be used from any thread. Knows nothing about questions, nor about where in a text the answer is.
 """
 
-import contextlib
 import importlib.util
-import json
-import select
-import subprocess
-import sys
 import threading
-from dataclasses import dataclass
-from typing import IO, Any
 
 from dami_merge.errors import DamiMergeError
+from dami_merge.evaluation.grading.line_process import LineProcess
 from dami_merge.optional import install_hint
 
 LIMIT_S = 5
 """Seconds for parsing one text, and for one comparison; math-verify's own default."""
 
-PARSED_CHARACTERS = 4000
-"""Only the end of a longer text is parsed; a longer box never equals anything."""
-
 START_S = 60
-END_S = 5
 
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from dami_merge.evaluation.grading.math_worker import answer_requests; answer_requests()"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The result of one comparison.
-
-    Attributes:
-        answer: The expression that was found, as it was written; None if none was found.
-        correct: Whether it equals the correct answer.
-    """
-
-    answer: str | None
-    correct: bool
+_COMMAND = "from dami_merge.evaluation.grading.math_worker import answer_requests; answer_requests()"
 
 
 class MathJudge:
@@ -54,104 +28,53 @@ class MathJudge:
     def __init__(self, *, limit_s: int = LIMIT_S) -> None:
         self._limit_s = limit_s
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: LineProcess | None = None
 
     def close(self) -> None:
         """Stop the process; another comparison would start it again."""
         with self._lock:
             if self._process is not None:
-                with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
-                    _input(self._process).close()  # an idle process exits by itself
-                    self._process.wait(END_S)
-            self._stop()
+                self._process.close()
+                self._process = None
 
-    def judge(self, gold: str, text: str, *, boxed: bool) -> Judgement:
-        """Compare an answer with the correct one.
-
-        Args:
-            gold: The correct answer: LaTeX or a plain number, with or without dollar signs.
-            text: The answer alone if `boxed`; otherwise a text, from which the expression after "answer", or
-                else the last number or formula, is taken.
-            boxed: Whether `text` is the answer alone.
+    def judge(self, gold: str, answer: str) -> bool:
+        """Compare an answer with the correct one; both are LaTeX or plain expressions, without units.
 
         Raises:
             DamiMergeError: math-verify is not installed, or does not start.
         """
-        if boxed and len(text) > PARSED_CHARACTERS:
-            return Judgement(text, correct=False)
-        request = {
-            "gold": gold,
-            "text": text[-PARSED_CHARACTERS:],
-            "boxed": boxed,
-            "limit_s": self._limit_s,
-        }
+        request = {"gold": gold, "text": answer, "limit_s": self._limit_s}
+        reply = None
         with self._lock:
             try:
-                answer = _line(self._told(request), 4 * self._limit_s)  # the worker's own alarms fire first
-            except BaseException:  # an interrupt: the next request must not read this answer
-                self._stop()
-                raise
-            if answer is None:
-                self._stop()
-                return Judgement(text if boxed else None, correct=False)
-        return Judgement(answer["answer"], correct=answer["correct"])
+                reply = self._told(request).receive(4 * self._limit_s)  # the worker's own alarms fire first
+            finally:
+                if reply is None:  # too slow, or an interrupt: the next request must not read this answer
+                    self._stop()
+        return reply is not None and bool(reply["correct"])
 
-    def _told(self, request: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    def _told(self, request: dict[str, object]) -> LineProcess:
         """Return the process with the request sent; if it was killed from outside, start a new one."""
-        line = json.dumps(request).encode() + b"\n"
         for _ in range(2):
             if self._process is None:
                 self._process = _started()
-            try:
-                _input(self._process).write(line)
-                _input(self._process).flush()
-            except BrokenPipeError:
-                self._stop()
-            else:
+            if self._process.send(request):
                 return self._process
+            self._stop()
         raise DamiMergeError("the math-verify process exits before it receives a request")
 
     def _stop(self) -> None:
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        process.kill()
-        with contextlib.suppress(BrokenPipeError), process:
-            pass  # leaving the context closes the pipes and waits
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
 
-def _started() -> "subprocess.Popen[bytes]":
+def _started() -> LineProcess:
     if importlib.util.find_spec("math_verify") is None:
         message = "grading mathematics needs math-verify, which is not installed"
         raise DamiMergeError(message, hint=install_hint("sweep"))
-    process = subprocess.Popen(  # noqa: S603 - our own module, run by this interpreter
-        # Isolated mode: a file in the working directory must not shadow a module that math-verify imports.
-        [sys.executable, "-I", "-c", _COMMAND, json.dumps(sys.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    if _line(process, START_S) is None:
-        process.kill()
-        _, said = process.communicate()
-        last = said.decode(errors="replace").strip().rpartition("\n")[2]
-        raise DamiMergeError(
-            f"math-verify does not start: {last or 'no error message'}", hint="pip install math-verify"
-        )
+    process = LineProcess(_COMMAND, keep_errors=True)
+    if process.receive(START_S) is None:
+        last = process.last_error() or "no error message"
+        raise DamiMergeError(f"math-verify does not start: {last}", hint="pip install math-verify")
     return process
-
-
-def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    assert process.stdin is not None  # noqa: S101 - a pipe was requested
-    return process.stdin
-
-
-def _line(process: "subprocess.Popen[bytes]", wait_s: float) -> dict[str, Any] | None:
-    """Read the next line of output; None if the process ends or is silent for `wait_s` seconds."""
-    assert process.stdout is not None  # noqa: S101 - a pipe was requested
-    ready, _, _ = select.select([process.stdout], [], [], wait_s)
-    line = process.stdout.readline() if ready else b""
-    if not line:
-        return None
-    value: dict[str, Any] = json.loads(line)
-    return value

@@ -11,10 +11,14 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 MEMORY_BYTES = 4 << 30
 """Limit of the address space; `10^(10^10)` would use all the memory there is."""
+
+MOST_RELATIVE_DIFFERENCE = 1e-5
+"""math-verify compares decimals to six places, however small they are: five digits must agree, too."""
 
 
 def answer_requests() -> None:
@@ -36,12 +40,21 @@ def _write(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _compared(library: Any, *, gold: str, text: str, boxed: bool, limit_s: int) -> dict[str, Any]:
-    latex = library.LatexExtractionConfig(boxed_match_priority=0)
-    right = library.parse(rf"\boxed{{{gold}}}", [latex], parsing_timeout=limit_s)
-    if boxed:
-        found = library.parse(rf"\boxed{{{text}}}", [latex], parsing_timeout=limit_s)
-    else:
-        found = library.parse(text, [latex, library.ExprExtractionConfig()], parsing_timeout=limit_s)
-    answer = next((value for value in found if isinstance(value, str)), None)
-    return {"answer": answer, "correct": library.verify(right, found, timeout_seconds=limit_s)}
+def _compared(library: Any, *, gold: str, text: str, limit_s: int) -> dict[str, Any]:
+    # Its own list of units has `d`, `o` and `way`: 5d would be 5. Units are split off before.
+    plain = replace(library.LatexExtractionConfig().normalization_config, units=False)
+    latex = library.LatexExtractionConfig(boxed_match_priority=0, normalization_config=plain)
+    right, found = (
+        library.parse(rf"\boxed{{{each}}}", [latex], parsing_timeout=limit_s) for each in (gold, text)
+    )
+    correct = library.verify(right, found, timeout_seconds=limit_s) and not _differs(right, found)
+    return {"correct": correct}
+
+
+def _differs(right: list[Any], found: list[Any]) -> bool:
+    """Return whether two numbers differ in the first digits although they agree in six decimal places."""
+    try:
+        one, other = (abs(complex(each[0])) for each in (right, found))
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return False  # not numbers
+    return abs(one - other) > MOST_RELATIVE_DIFFERENCE * max(one, other)

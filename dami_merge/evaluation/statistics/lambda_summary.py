@@ -37,7 +37,8 @@ class LambdaSummary(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: Share of correct answers.
         accuracy_interval: Wilson's interval for `effective_samples` answers.
         tokens: Mean tokens.
-        tokens_interval: Interval of `tokens` from the spread between questions; None for a single question.
+        tokens_interval: Interval of `tokens` from the spread between questions; None for fewer than
+            `interval.FEWEST` questions.
         median_tokens: Median over all answers.
         closed: Share of answers with a thinking block closed by its own tag.
         unclosed: Share of answers with a thinking block left open.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from dami_merge.evaluation.statistics.bootstrap import Resamples, percentiles
+from dami_merge.evaluation.statistics.bootstrap import Resamples
 from dami_merge.evaluation.statistics.interval import Interval
 from dami_merge.evaluation.statistics.point import Point, ascending
 
@@ -22,9 +22,10 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         stop: The larger λ, where the metric is lower.
         metric: The metric that falls.
         drop: Size of the fall, above 0.
-        interval: 95% interval of the drop; None for points without rollouts.
-        confidence: Share of resamples in which the metric falls too; None for points without rollouts. It is
-            somewhat too high: it is not corrected for the number of pairs, and the best λ before `stop` was
+        interval: 95% interval of the drop; None for points without rollouts, and for fewer than
+            `interval.FEWEST` questions.
+        confidence: Share of resamples in which the metric falls too; None as for `interval`. It is somewhat
+            too high: it is not corrected for the number of pairs, and the best λ before `stop` was
             chosen on the same data.
     """
 
@@ -77,7 +78,7 @@ def _violation(
     if resamples is not None:
         means = resamples.accuracy if metric == "accuracy" else resamples.tokens
         drops = means[:, resamples.column(start)] - means[:, resamples.column(stop)]
-        interval, confidence = percentiles(drops), float((drops > 0).mean())
+        interval, confidence = resamples.interval(drops), resamples.confidence(drops > 0)
     return Violation(
         start=start, stop=stop, metric=metric, drop=drop, interval=interval, confidence=confidence
     )

@@ -22,7 +22,8 @@ class Standing(msgspec.Struct, frozen=True):
     Attributes:
         lam: λ; named `lambda` in JSON.
         dominated_by: λ on the frontier that dominate it, ascending; empty for a λ on the frontier.
-        frontier_share: Share of resamples in which it is on the frontier; None for points without rollouts.
+        frontier_share: Share of resamples in which it is on the frontier; None for points without rollouts,
+            and for fewer than `interval.FEWEST` questions.
     """
 
     lam: Fraction = msgspec.field(name="lambda")
@@ -63,7 +64,7 @@ def pareto(points: Sequence[Point], *, resamples: Resamples | None = None) -> Pa
     if resamples is not None:
         columns = [resamples.column(point.lam) for point in path]
         drawn = resamples.accuracy[:, columns], resamples.tokens[:, columns]
-        shares = [float(1 - _dominators(*drawn, place).any(axis=1).mean()) for place in range(len(path))]
+        shares = [resamples.confidence(~_dominators(*drawn, place).any(axis=1)) for place in range(len(path))]
     return Pareto(
         frontier=tuple(point.lam for point in frontier(path)),
         hull=tuple(point.lam for point in hull(path)),

@@ -19,6 +19,7 @@ class Point(msgspec.Struct, frozen=True):
         accuracy: Mean accuracy in [0, 1].
         tokens: Mean generated tokens.
         closed: Share of answers with a closed thinking block; None if it was not measured.
+        opened: Share of answers with a thinking block, however it ended; None if it was not measured.
 
     Raises:
         InputRefused: A number is negative or not finite, or a share is above 1.
@@ -28,6 +29,7 @@ class Point(msgspec.Struct, frozen=True):
     accuracy: float
     tokens: float
     closed: float | None = None
+    opened: float | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -36,6 +38,7 @@ class Point(msgspec.Struct, frozen=True):
                 ("accuracy", self.accuracy, 1, "pass a share, not a percentage"),
                 ("tokens", self.tokens, math.inf, ""),
                 ("closed share", self.closed, 1, "pass a share, not a percentage"),
+                ("opened share", self.opened, 1, "pass a share, not a percentage"),
             )
             if value is not None and not (0 <= value <= limit and math.isfinite(value))
         ]

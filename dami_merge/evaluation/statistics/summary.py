@@ -9,6 +9,7 @@ import msgspec
 
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.statistics.bootstrap import RESAMPLES, Difference, Resamples, resample
+from dami_merge.evaluation.statistics.conclusion import Conclusion, conclude
 from dami_merge.evaluation.statistics.lambda_summary import LambdaSummary, summarise_lambdas
 from dami_merge.evaluation.statistics.monotone import Violation, violations
 from dami_merge.evaluation.statistics.pareto import Pareto, pareto
@@ -32,7 +33,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         violations: Falls in accuracy or tokens.
         pareto: Frontier, hull and dominated λ.
         stages: Stages of thinking along the path.
-        serving: Smallest set of λ worth serving.
+        serving: Smallest set of λ worth serving, none of them inside a switch; None for fewer than
+            `interval.FEWEST` questions.
+        conclusion: What to make of λ; None for a single λ.
     """
 
     questions: int
@@ -43,7 +46,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[Violation, ...]
     pareto: Pareto
     stages: Stages
-    serving: ServingGrid
+    serving: ServingGrid | None
+    conclusion: Conclusion | None
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +121,7 @@ def summarise(
             group=group,
             questions=len(own.questions),
             rows=summarise_lambdas(own),
-            comparison=None if drawn is None else _comparison(drawn, loss),
+            comparison=None if drawn is None else compare_lambdas(drawn, loss=loss),
         )
 
     return SweepReport(
@@ -136,8 +140,20 @@ def sweep_value(report: SweepReport) -> dict[str, Any]:
     return value
 
 
-def _comparison(drawn: Resamples, loss: float) -> Comparison:
+def compare_lambdas(drawn: Resamples, *, loss: float = LOSS) -> Comparison:
+    """Compare all λ with each other.
+
+    Args:
+        drawn: Resamples, or published points (`bootstrap.published`), which have no intervals.
+        loss: Loss of accuracy that the serving grid may have.
+
+    Raises:
+        InputRefused: `loss` is outside [0, 1], or a published point lacks its share of closed blocks.
+    """
     lambdas = [point.lam for point in drawn.points]
+    sampled = None if drawn.published else drawn
+    conclusion = conclude(drawn) if len(lambdas) > 1 else None
+    serving = serving_grid(_worth_having(drawn.points, conclusion), loss=loss, resamples=sampled)
 
     def against(reference: Fraction) -> tuple[Difference, ...]:
         if reference not in lambdas:
@@ -150,8 +166,17 @@ def _comparison(drawn: Resamples, loss: float) -> Comparison:
         neighbours=tuple(drawn.difference(*pair) for pair in itertools.pairwise(lambdas)),
         against_instruct=against(Fraction(0)),
         against_thinking=against(Fraction(1)),
-        violations=violations(drawn.points, resamples=drawn),
-        pareto=pareto(drawn.points, resamples=drawn),
+        violations=violations(drawn.points, resamples=sampled),
+        pareto=pareto(drawn.points, resamples=sampled),
         stages=stages(drawn.points),
-        serving=serving_grid(drawn.points, loss=loss),
+        serving=None if drawn.few else serving,
+        conclusion=conclusion,
     )
+
+
+def _worth_having(points: tuple[Point, ...], conclusion: Conclusion | None) -> list[Point]:
+    """Leave out λ inside a switch: a mixture of both sides, whose share a small change may move."""
+    if conclusion is None or conclusion.start is None or conclusion.stop is None:
+        return list(points)
+    start, stop = conclusion.start, conclusion.stop
+    return [point for point in points if not start < point.lam < stop]

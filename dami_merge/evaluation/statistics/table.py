@@ -65,6 +65,11 @@ class Table:
         return total
 
     @property
+    def opened(self) -> Counts:
+        """Number of answers with a thinking block, however it ended, shape [N, Λ]."""
+        return self.closed + self.unclosed + self.wrong_tag
+
+    @property
     def accuracy(self) -> Floats:
         """Share of correct answers, shape [N, Λ]; NaN where there is no answer."""
         return _ratio(self.correct, self.samples)

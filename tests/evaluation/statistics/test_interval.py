@@ -62,23 +62,28 @@ def test_one_sample_a_question_is_the_plain_interval() -> None:
 
 
 def test_samples_that_always_agree_count_once_and_even_shares_count_all() -> None:
-    four = np.full(6, 4)
-    assert effective_samples(np.array([1.0, 1, 1, 0, 0, 0]), four) == 6
-    assert effective_samples(np.full(6, 0.25), four) == 24
-    assert effective_samples(np.ones(6), four) == 6
-    assert effective_samples(np.zeros(6), four) == 6
+    four = np.full(12, 4)
+    assert effective_samples(np.repeat([1.0, 0], 6), four) == 12
+    assert effective_samples(np.full(12, 0.25), four) == 48
+    assert effective_samples(np.ones(12), four) == 12
+    assert effective_samples(np.zeros(12), four) == 12
     assert effective_samples(np.array([0.5]), np.array([4])) == 1
 
 
 def test_the_design_effect_is_that_of_the_formula() -> None:
-    # p = 1/2 and s² = 2 (1/4 + 1/16) / 4 = 5/32, so deff = (5/32 / 5) / (1/4 / 19) = 2.375
-    shares = np.array([0, 0.25, 0.5, 0.75, 1])
-    assert effective_samples(shares, np.full(5, 4)) == pytest.approx(20 / 2.375)
+    # p = 1/2 and s² = 4 (1/4 + 1/16) / 9 = 5/36, so deff = (5/36 / 10) / (1/4 / 39) = 13/6
+    shares = np.repeat([0, 0.25, 0.5, 0.75, 1], 2)
+    assert effective_samples(shares, np.full(10, 4)) == pytest.approx(40 / (13 / 6))
+
+
+def test_of_fewer_than_ten_questions_each_counts_once() -> None:
+    assert effective_samples(np.full(9, 0.25), np.full(9, 4)) == 9
+    assert effective_samples(np.full(10, 0.25), np.full(10, 4)) == 40
 
 
 def test_unequal_samples_count_by_their_harmonic_mean() -> None:
-    assert effective_samples(np.array([0.5, 0.5]), np.array([2, 1000])) == pytest.approx(
-        4 / (1 / 2 + 1 / 1000)
+    assert effective_samples(np.full(10, 0.5), np.repeat([2, 1000], 5)) == pytest.approx(
+        100 / (5 / 2 + 5 / 1000)
     )
 
 
@@ -112,12 +117,13 @@ def test_the_interval_of_mean_tokens_covers_the_truth_as_often_as_it_says() -> N
     assert low <= hits / REPETITIONS <= high
 
 
-def test_one_question_has_no_spread() -> None:
+def test_the_spread_of_fewer_than_ten_questions_is_no_interval() -> None:
     assert mean_interval(np.array([3.0])) is None
-    # of 1 and 3: s = √2, standard error 1
-    interval = mean_interval(np.array([1.0, 3.0]))
+    assert mean_interval(np.arange(9.0)) is None
+    # of five times 1 and 3: s² = 10/9, standard error 1/3
+    interval = mean_interval(np.repeat([1.0, 3.0], 5))
     assert interval is not None
-    assert (interval.low, interval.high) == pytest.approx((2 - 1.959964, 2 + 1.959964))
+    assert (interval.low, interval.high) == pytest.approx((2 - 1.959964 / 3, 2 + 1.959964 / 3))
 
 
 def _holds(interval: Interval, truth: float) -> bool:

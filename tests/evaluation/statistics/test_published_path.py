@@ -8,11 +8,15 @@ from fractions import Fraction
 
 import pytest
 
+from dami_merge.evaluation.statistics.bootstrap import published
+from dami_merge.evaluation.statistics.conclusion import conclude
 from dami_merge.evaluation.statistics.monotone import Metric, violations
 from dami_merge.evaluation.statistics.pareto import pareto
 from dami_merge.evaluation.statistics.point import Point
 from dami_merge.evaluation.statistics.serving_grid import serving_grid
 from dami_merge.evaluation.statistics.stages import stages
+from dami_merge.evaluation.statistics.summary import compare_lambdas
+from dami_merge.evaluation.statistics.verdict import verdict
 
 PUBLISHED = (
     ("0", 46.6, 15097, 0, 83.5, 1174, 41.3, 570),
@@ -103,3 +107,32 @@ def test_the_hull_and_the_lambdas_worth_serving_are_those_of_the_table() -> None
     assert serving_grid(IFEVAL).lambdas == lambdas("0", "0.6")
     assert serving_grid(IFEVAL).loss == pytest.approx(0.01)  # 0.8 is one point better, and no more
     assert serving_grid(GPQA).lambdas == lambdas("0", "0.2", "0.4", "0.5", "0.8")
+
+
+def test_blocks_switch_while_accuracy_is_graded_so_lambda_is_a_dial() -> None:
+    found = conclude(published(AIME, questions=30))
+    assert (found.kind, found.confidence) == ("dial", None)
+    assert found.better == lambdas("0.4", "0.5", "0.6", "0.8")
+    blocks, tokens, accuracy = found.changes
+    assert (blocks.quantity, blocks.form) == ("closed", "abrupt")
+    assert (blocks.start, blocks.stop) == lambdas("0.4", "0.6")
+    assert blocks.share == pytest.approx(0.986)
+    assert (tokens.quantity, tokens.form) == ("tokens", "gradual")
+    assert (accuracy.quantity, accuracy.form) == ("accuracy", "gradual")
+    assert accuracy.share == pytest.approx((71.0 - 55.8) / (80.5 - 46.6))
+
+
+def test_four_fifths_is_as_accurate_as_thinking_with_23_percent_fewer_tokens() -> None:
+    found = conclude(published(AIME, questions=30)).rival
+    assert found is not None
+    assert (found.difference.stop, found.equal) == (Fraction(4, 5), True)
+    assert verdict(compare_lambdas(published(AIME, questions=30))) == (
+        "λ is a dial here: λ = 0.40, 0.50, 0.60, 0.80 are more accurate than sending a share of the queries"
+        " to λ = 0.00 and the rest to λ = 1.00 for the same tokens.",
+        "The most is gained at λ = 0.60: +24.4 points over that mixture.",
+        "For a budget of mean tokens, serve λ = 0.50 from 11,189 (62.5%), λ = 0.60 from 12,681 (71.0%),"
+        " λ = 0.80 from 17,574 (80.5%).",
+        "99% of the change in the share of answers with a closed thinking block is between λ = 0.40 and"
+        " λ = 0.60, while accuracy changes gradually.",
+        "λ = 0.80 is as accurate as Thinking, within 3 points, with 23% fewer tokens: +0.1 points.",
+    )

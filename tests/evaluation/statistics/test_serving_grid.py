@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dami_merge.errors import InputRefused
+from dami_merge.evaluation.statistics.bootstrap import resample
 from dami_merge.evaluation.statistics.point import Point
-from dami_merge.evaluation.statistics.serving_grid import serving_grid
-from tests.evaluation.simulated import QUICK
+from dami_merge.evaluation.statistics.serving_grid import ServingGrid, serving_grid
+from dami_merge.evaluation.statistics.table import Table, tabulate
+from tests.evaluation.simulated import QUICK, binomial_range, rollout
 
 STAIRS = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 2)), min_size=1, max_size=7).map(
     lambda steps: [
@@ -86,3 +88,70 @@ def test_without_any_loss_the_whole_frontier_is_served() -> None:
 def test_a_loss_that_is_no_share_is_refused(loss: float) -> None:
     with pytest.raises(InputRefused, match=r"outside \[0, 1\]"):
         serving_grid([Point(Fraction(0), 1, 1)], loss=loss)
+
+
+def answers(*rows: tuple[str, int, int], questions: int = 48) -> Table:
+    """One answer of every question: λ, how many are right, mean tokens, which differ by question."""
+    return tabulate(
+        [
+            rollout(f"q{n}", lam, correct=n < right, tokens=tokens + n % 5)
+            for lam, right, tokens in rows
+            for n in range(questions)
+        ]
+    )
+
+
+def of(table: Table, loss: float = 0.01) -> ServingGrid:
+    drawn = resample(table, seed=0)
+    return serving_grid(drawn.points, loss=loss, resamples=drawn)
+
+
+def test_one_question_of_48_puts_no_lambda_on_the_list() -> None:
+    found = of(answers(("0", 3, 20), ("1/2", 4, 30), ("9/10", 20, 60), ("1", 21, 80)))
+    assert found.lambdas == (Fraction(0), Fraction(9, 10))
+    assert [each.lam for each in found.unclear] == [Fraction(1, 2), Fraction(1)]
+    half, one = found.unclear
+    assert (half.better_than, one.better_than) == (Fraction(0), Fraction(9, 10))
+    low, high = binomial_range(2000, 1 - (47 / 48) ** 48)  # that the question is drawn
+    for each in (half, one):
+        assert each.better_share is not None
+        assert low <= each.better_share <= high
+    whole = serving_grid(resample(answers(("0", 3, 20), ("1/2", 4, 30)), seed=0).points)
+    assert whole.lambdas == (Fraction(0), Fraction(1, 2))  # as facts, without resamples
+
+
+def test_every_member_has_its_share_of_the_frontier_and_over_the_one_before() -> None:
+    zero, one = of(answers(("0", 10, 20), ("1", 40, 80))).members
+    assert (zero.lam, zero.frontier_share, zero.better_than, zero.better_share) == (
+        Fraction(0),
+        1.0,
+        None,
+        None,
+    )
+    assert (one.lam, one.frontier_share, one.better_than, one.better_share) == (
+        Fraction(1),
+        1.0,
+        Fraction(0),
+        1.0,
+    )
+    points = [Point(Fraction(n), 0.2 + n / 2, 10.0 + n) for n in range(2)]
+    assert [each.better_share for each in serving_grid(points).members] == [None, None]
+
+
+def test_a_saving_that_nobody_would_notice_serves_nobody() -> None:
+    """λ = 1/2 is the cheapest by two tokens of sixty, and answers far less than λ = 0."""
+    found = of(answers(("0", 10, 60), ("1/2", 1, 58), ("1", 40, 180)))
+    assert found.lambdas == (Fraction(0), Fraction(1))
+    assert found.unclear == ()
+    far = of(answers(("0", 10, 60), ("1/2", 1, 30), ("1", 40, 180)))
+    assert far.lambdas == (Fraction(0), Fraction(1, 2), Fraction(1))
+
+
+def test_a_lambda_whose_tokens_are_less_by_chance_only_stands_back_for_the_more_accurate() -> None:
+    rows = [
+        rollout(f"q{n}", lam, correct=n < right, tokens=tokens + (200 if n == odd else 0))
+        for lam, right, tokens, odd in (("0", 20, 10, 0), ("1/2", 12, 13, -1), ("1", 40, 90, -1))
+        for n in range(48)
+    ]
+    found = of(tabulate(rows))
+    assert found.lambdas == (Fraction(0), Fraction(1))

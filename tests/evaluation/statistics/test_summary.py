@@ -79,6 +79,7 @@ def test_a_report_names_what_was_simulated(report: SweepReport) -> None:
     zero, _, half, *_ = found.pareto.standings
     assert Fraction(1, 2) in zero.dominated_by
     assert (half.frontier_share, found.pareto.frontier[0]) == (1, Fraction(1, 2))
+    assert found.serving is not None
     assert found.serving.lambdas[0] == Fraction(1, 2)
 
 
@@ -115,7 +116,8 @@ def test_the_order_of_rollouts_and_the_names_of_questions_change_nothing(
 def test_a_single_resample_has_intervals_without_width(rollouts: list[Rollout]) -> None:
     found = summarise(rollouts, seed=0, resamples=1).overall.comparison
     assert found is not None
-    assert all(each.tokens_interval.low == each.tokens_interval.high for each in found.neighbours)
+    intervals = [each.tokens_interval for each in found.neighbours]
+    assert [each is not None and each.low == each.high for each in intervals] == [True] * 4
 
 
 def test_an_unfinished_sweep_is_compared_on_what_all_lambdas_have(rollouts: list[Rollout]) -> None:
@@ -165,6 +167,13 @@ def test_a_report_is_json_with_lambdas_as_text(report: SweepReport) -> None:
     assert comparison["neighbours"][0]["start"] == "0/1"
     assert comparison["violations"][-1]["stop"] == "1/2"
     assert comparison["stages"]["switch"] == ["1/4", "1/2", "3/4"]
+    conclusion = comparison["conclusion"]
+    assert (conclusion["kind"], conclusion["better"]) == ("too few questions", [])
+    assert conclusion["needed"] > 40
+    assert [gain["lambda"] for gain in conclusion["gains"]] == ["1/4", "1/2", "3/4"]
+    assert conclusion["rival"]["difference"]["stop"] == "3/4"
+    assert {change["quantity"] for change in conclusion["changes"]} >= {"closed", "tokens"}
+    assert comparison["serving"]["members"][0]["lambda"] == comparison["serving"]["lambdas"][0]
     assert value["groups"][0]["group"] == "even"
 
 
