@@ -19,9 +19,11 @@ import msgspec
 import pytest
 
 from dami_merge.cli.sweep_view import show_sweep
+from dami_merge.errors import RecipeError
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
 from dami_merge.evaluation.statistics.summary import summarise
+from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from tests.cli.test_grid import run
 from tests.evaluation.simulated import rollout
 
