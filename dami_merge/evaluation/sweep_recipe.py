@@ -28,7 +28,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
         lambdas: λ as YAML scalars: `0`, `1/2`, `0.8`.
         limit: Number of questions to use, from the start of the source.
         samples: Answers per question and λ.
-        seed: Seed of every random draw.
+        seed: Seed of every random draw, below 2^63.
         grader: `module:function` or `file.py:function`.
         grader_timeout: Seconds that the grader has for one answer.
     """

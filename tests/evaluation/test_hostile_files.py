@@ -170,7 +170,7 @@ RECIPES = {
     "deep mapping": ("{a: " * 5000, "nested too deeply"),
     "aliases": (ALIASES, "unknown field"),
     "loop": ("lambdas: &a [*a]", "lambdas"),
-    "surrogate": ('questions: "a\\uD800"', "lone surrogate|not valid YAML"),
+    "surrogate": ('questions: "a\\uD800"', "half of a surrogate pair|not valid YAML"),
     "date": ("questions: 2024-13-41", "not valid YAML"),
     "huge int": ("seed: " + "9" * 5000, "not valid YAML|seed"),
     "10**30": ("seed: " + "9" * 30, "seed"),
