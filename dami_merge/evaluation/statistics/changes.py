@@ -15,7 +15,7 @@ from dami_merge.evaluation.statistics.bootstrap import Resamples
 from dami_merge.evaluation.statistics.interval import LEVEL
 from dami_merge.evaluation.statistics.table import Floats
 
-Quantity = Literal["opened", "closed", "tokens", "accuracy"]
+Curve = Literal["opened", "closed", "tokens", "accuracy"]
 ChangeForm = Literal["gradual", "abrupt", "coarse", "there and back"]
 Stretch = tuple[int, int]
 """Places of two λ, the first below the second."""
@@ -60,7 +60,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             this one; None for published points and for few questions.
     """
 
-    quantity: Quantity
+    quantity: Curve
     form: ChangeForm
     start: Fraction
     stop: Fraction
@@ -69,7 +69,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def changes(drawn: Resamples) -> tuple[Change, ...]:
-    """Describe each quantity that changes at all, in the order of `Quantity`.
+    """Describe each quantity that changes at all, in the order of `Curve`.
 
     Shares and tokens must differ by `MATERIAL`. Accuracy counts as changed if that of some λ is clearly
     different from that of the first or of the last.
@@ -110,7 +110,7 @@ def distinct(differences: Floats, *, questions: int) -> NDArray[np.bool_]:
     return np.asarray(either >= share)
 
 
-def abrupt_stretches(drawn: Resamples, quantity: Quantity) -> dict[Stretch, NDArray[np.bool_]]:
+def abrupt_stretches(drawn: Resamples, quantity: Curve) -> dict[Stretch, NDArray[np.bool_]]:
     """Return every narrow stretch with the resamples, shape [B], in which the change is abrupt there."""
     lambdas = [point.lam for point in drawn.points]
     values = _quantities(drawn)[quantity]
@@ -124,18 +124,18 @@ def overlap(one: Stretch, other: Stretch) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-def _quantities(drawn: Resamples) -> dict[Quantity, Floats]:
+def _quantities(drawn: Resamples) -> dict[Curve, Floats]:
     return {
         "opened": drawn.opened, "closed": drawn.closed, "tokens": drawn.tokens, "accuracy": drawn.accuracy
     }  # fmt: skip
 
 
-def _measured(drawn: Resamples, quantity: Quantity) -> Floats:
+def _measured(drawn: Resamples, quantity: Curve) -> Floats:
     """Return the values of the points themselves, shape [1, Λ]."""
     return np.array([[getattr(point, quantity) or 0.0 for point in drawn.points]])
 
 
-def _changed(drawn: Resamples, quantity: Quantity, values: Floats) -> bool:
+def _changed(drawn: Resamples, quantity: Curve, values: Floats) -> bool:
     if quantity == "accuracy":
         others = values[:, 1:] - values[:, :1], values[:, :-1] - values[:, -1:]
         return bool(distinct(np.hstack(others), questions=drawn.questions).any())
@@ -144,7 +144,7 @@ def _changed(drawn: Resamples, quantity: Quantity, values: Floats) -> bool:
     return float(np.ptp(own)) > MATERIAL * scale
 
 
-def _change(drawn: Resamples, quantity: Quantity, values: Floats) -> Change:
+def _change(drawn: Resamples, quantity: Curve, values: Floats) -> Change:
     lambdas = [point.lam for point in drawn.points]
     parts = _stretches(lambdas)
     own = {part: float(share[0]) for part, share in _shares(_measured(drawn, quantity), parts).items()}

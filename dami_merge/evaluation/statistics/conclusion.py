@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dami_merge.evaluation.statistics.bootstrap import Difference, Resamples
 from dami_merge.evaluation.statistics.changes import (
     Change,
-    Quantity,
+    Curve,
     Stretch,
     abrupt_stretches,
     changes,
@@ -115,7 +115,7 @@ def _decided(drawn: Resamples, shown: Conclusion, better: NDArray[np.float64]) -
 def _switch(drawn: Resamples, shown: Conclusion) -> tuple[Stretch | None, NDArray[np.bool_]]:
     """Return where accuracy and behaviour change at once, and the resamples with that, shape [B]."""
     lambdas = [point.lam for point in drawn.points]
-    abrupt: dict[Quantity, Stretch] = {
+    abrupt: dict[Curve, Stretch] = {
         each.quantity: (lambdas.index(each.start), lambdas.index(each.stop))
         for each in shown.changes
         if each.form == "abrupt"
@@ -128,7 +128,7 @@ def _switch(drawn: Resamples, shown: Conclusion) -> tuple[Stretch | None, NDArra
     first = min(right[0], *(part[0] for part in together.values()))
     last = max(right[1], *(part[1] for part in together.values()))
 
-    def there(quantity: Quantity) -> NDArray[np.bool_]:
+    def there(quantity: Curve) -> NDArray[np.bool_]:
         found = abrupt_stretches(drawn, quantity)
         hits = [holds for part, holds in found.items() if overlap(part, (first, last))]
         return np.logical_or.reduce(hits) if hits else never

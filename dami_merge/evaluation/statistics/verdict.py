@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from dami_merge.evaluation.statistics.changes import Change, Quantity
+from dami_merge.evaluation.statistics.changes import Change, Curve
 from dami_merge.evaluation.statistics.conclusion import Conclusion, ConclusionKind
 from dami_merge.evaluation.statistics.interval import FEWEST, LEVEL
 from dami_merge.evaluation.statistics.mixing import Gain
@@ -32,7 +32,7 @@ HEADLINES: dict[ConclusionKind, str] = {
 }
 
 _MARGIN = f"{100 * MARGIN:.0f} points"
-_NOUNS: dict[Quantity, str] = {
+_NOUNS: dict[Curve, str] = {
     "opened": "the share of answers with a thinking block",
     "closed": "the share of answers with a closed thinking block",
     "tokens": "mean tokens",
