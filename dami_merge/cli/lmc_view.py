@@ -223,7 +223,7 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
         if fields:
             table = Table(box=None, pad_edge=False)
             for heading in (file, "instruct", "thinking", "what it means"):
-                table.add_column(heading, overflow="fold")
+                table.add_column(heading, overflow="fold", no_wrap=heading == file)
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
                 table.add_row(*(Text(visible(value)) for value in values))

@@ -18,7 +18,7 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import fetched
 from dami_merge.connectivity.beginnings import Beginnings
 from dami_merge.connectivity.dial import Dial
-from dami_merge.connectivity.encoding import encode_text
+from dami_merge.connectivity.encoding import encode_texts
 from dami_merge.connectivity.predictions import alike, measured
 from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.errors import InputRefused, Problem
@@ -159,7 +159,7 @@ def walk(
     """
     if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
         raise _refused("the λ of a path must ascend from 0 to 1, both included")
-    encoded = [encode_text(tokenizer, text, settings.max_tokens) for text in texts]
+    encoded = encode_texts(tokenizer, texts, settings.max_tokens)
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
         raise _refused("the texts contain no token to score", "a text needs at least two tokens")
