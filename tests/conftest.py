@@ -1,5 +1,7 @@
 """Fixtures that every room's tests share."""
 
+import tests.environment  # isort: skip  # noqa: F401 - before what reads the environment at import
+
 import os
 import signal
 from collections.abc import Iterator

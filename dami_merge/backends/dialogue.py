@@ -162,7 +162,7 @@ def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":
         tokenizer: PreTrainedTokenizerBase = library.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         message = f"transformers cannot load the tokenizer of {spec}: {reason}"
         raise InputRefused([Problem("tokenizer", message)]) from error
@@ -186,5 +186,11 @@ def _end_ids(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, .
     named: list[Any] = [*(place.get("eos_token_id") for place in places), tokenizer.eos_token_id]
     for found in named:
         if found is not None:
-            return (found,) if isinstance(found, int) else tuple(found)
+            ids = found if isinstance(found, list) else [found]
+            if not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
+                message = (
+                    f"{folder} states {found!r} as eos_token_id, which is not a token id or a list of them"
+                )
+                raise InputRefused([Problem("end", message, "correct it in its generation_config.json")])
+            return tuple(ids)
     return ()

@@ -31,6 +31,7 @@ from dami_merge.errors import BackendError, DeviceUnfit, UsageError
 from dami_merge.evaluation.generation import Generation, Request, by_lambda
 from dami_merge.lambdas import label
 from dami_merge.sampling import SamplingSettings
+from dami_merge.tensors.threads import fitting_threads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -205,7 +206,7 @@ def _answers(
     ids, mask = _padded(batch, dialogue.pad_id, model.device)
     draw = Draw(sampling, [row.seed for row in batch], prompt_tokens=ids.shape[1])
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), fitting_threads(model):
             whole = _generated(model, ids, mask, dialogue, draw, sampling.max_tokens)
     except torch.cuda.OutOfMemoryError as error:
         what = f"{len(batch)} answers of {ids.shape[1] + sampling.max_tokens} tokens"

@@ -170,7 +170,7 @@ class LmcFiles:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**63 - 1),
     metavar="N",
     help="Seed for the chunks that --sample reads.  [default: 0]",
 )

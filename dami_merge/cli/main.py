@@ -21,26 +21,12 @@ from dami_merge.cli.output import exit_code_of, show_error
 from dami_merge.cli.report import report_command
 from dami_merge.cli.streams import StreamLost, harden_streams, mute
 from dami_merge.cli.sweep import sweep_command
-from dami_merge.cli.system_errors import (
-    depth_error,
-    import_error,
-    loop_error,
-    memory_error,
-    system_error,
-    thread_error,
-)
+from dami_merge.cli.system_errors import refusal_of
 from dami_merge.cli.verify import verify_command
 from dami_merge.errors import DamiMergeError
 
 READER_GONE = 141
 """Exit code that a shell reports for a program whose reader closed the pipe (SIGPIPE), as with `| head`."""
-
-_AS_RUNTIME_ERROR = {
-    "can't allocate memory": memory_error,
-    "can't start new thread": thread_error,
-    "Symlink loop": loop_error,
-}
-"""What torch, threading and, before Python 3.13, pathlib say in a RuntimeError for want of a class."""
 
 
 @contextmanager
@@ -52,21 +38,11 @@ def _border(context: click.Context) -> Iterator[None]:
             sys.stdout.flush()
         except StreamLost as error:
             context.exit(_without(error))
-        except OSError as error:
-            raise system_error(error) from error
-        except MemoryError as error:
-            raise memory_error() from error
-        except RecursionError as error:
-            raise depth_error() from error
-        except ImportError as error:
-            if (error.name or "").startswith("dami_merge"):
+        except (OSError, MemoryError, RuntimeError, ImportError, UnicodeEncodeError) as error:
+            refusal = refusal_of(error)
+            if refusal is None:
                 raise
-            raise import_error(error) from error
-        except RuntimeError as error:
-            known = next((of for said, of in _AS_RUNTIME_ERROR.items() if said in str(error)), None)
-            if known is None:
-                raise
-            raise known() from error
+            raise refusal from error
     except DamiMergeError as error:
         try:
             show_error(error)

@@ -47,7 +47,9 @@ from dami_merge.use_cases.report_files import ReportFiles
     show_default=True,
     help="Accuracy that you accept to lose by serving fewer λ; 0.01 is one percentage point.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the bootstrap."
+)
 @json_option
 @gathered(ReportFiles, "files")
 def report_command(

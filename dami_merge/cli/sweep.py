@@ -13,7 +13,7 @@ from dami_merge.use_cases.engines import InProcess, Server
 
 
 def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
-    return text.split(",") if text else None
+    return None if text is None else text.split(",")
 
 
 @click.command(short_help="Measure accuracy and tokens at every λ.")
@@ -93,7 +93,7 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     help="Cap on the tokens of an answer; a truncated answer is wrong and counts as the whole cap."
     "  [default: the grid's, else 81920]",
 )
-@click.option("--seed", type=int, help="Seed of every random draw.  [default: 0]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of every random draw.  [default: 0]")
 @click.option(
     "--grader",
     metavar="MODULE:FUNCTION",

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 from dami_merge.errors import DamiMergeError, DiskFull
 
@@ -53,38 +54,64 @@ def system_error(error: OSError) -> DamiMergeError:
     return kind(message, hint=_HINTS.get(error.errno, _OTHER))
 
 
-def memory_error() -> DamiMergeError:
-    """Build the error for a process that got no more memory."""
+def refusal_of(error: Exception) -> DamiMergeError | None:
+    """Turn what the input or the environment caused into an error with a hint; None for what may be a bug."""
+    if isinstance(error, OSError):
+        return system_error(error)
+    if isinstance(error, ImportError):
+        ours = (error.name or "").startswith("dami_merge")
+        return (
+            None
+            if ours
+            else DamiMergeError(
+                f"a package cannot be imported: {_one_line(str(error))}",
+                hint="install the package again, in a new virtual environment; check `ulimit -v`",
+            )
+        )
+    for kind, said, refusal in _KNOWN:
+        if isinstance(error, kind) and said in str(error):
+            return refusal()
+    return None
+
+
+def _no_memory() -> DamiMergeError:
     return DamiMergeError(
         "there is not enough memory",
         hint="use a smaller input or --batch-size, or a machine with more memory",
     )
 
 
-def loop_error() -> DamiMergeError:
-    """Build the error for symbolic links that point at each other."""
-    return system_error(OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
-
-
-def thread_error() -> DamiMergeError:
-    """Build the error for a process that may start no more threads."""
+def _no_threads() -> DamiMergeError:
     return DamiMergeError("the system starts no more threads", hint=_THREADS)
 
 
-def import_error(error: ImportError) -> DamiMergeError:
-    """Build the error for a package of somebody else that is broken or does not fit this machine."""
+def _loop() -> DamiMergeError:
+    return system_error(OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+
+
+def _surrogate() -> DamiMergeError:
     return DamiMergeError(
-        f"a package cannot be imported: {_one_line(str(error))}",
-        hint="install the package again, in a new virtual environment; check `ulimit -v`",
+        "an input holds a lone surrogate, which is no character",
+        hint=r"look for escapes from \ud800 to \udfff in JSON and YAML files",
     )
 
 
-def depth_error() -> DamiMergeError:
-    """Build the error for data nested deeper than Python's stack."""
+def _deep() -> DamiMergeError:
     return DamiMergeError(
         "an input is nested too deeply",
         hint="look for thousands of brackets in a JSON, YAML or template file",
     )
+
+
+_KNOWN: tuple[tuple[type[Exception], str, Callable[[], DamiMergeError]], ...] = (
+    (MemoryError, "", _no_memory),
+    (RecursionError, "", _deep),
+    (UnicodeEncodeError, "surrogates not allowed", _surrogate),
+    (RuntimeError, "can't allocate memory", _no_memory),
+    (RuntimeError, "can't start new thread", _no_threads),
+    (RuntimeError, "Symlink loop", _loop),
+)
+"""Class, words, what to say instead: torch, threading and pathlib before Python 3.13 have no own classes."""
 
 
 def _is_path(name: object) -> bool:

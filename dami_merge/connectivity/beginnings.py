@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.connectivity.dial import Dial, ShortAnswers, Start
-from dami_merge.connectivity.encoding import batches, encode_prompt, padded
+from dami_merge.connectivity.encoding import batches, encode_prompts, padded
 from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.live import LiveModel
 
@@ -57,7 +57,9 @@ class Beginnings:
         self._temperature, self._written_tokens = settings.temperature, settings.written_tokens
         with_prompt = [number for number, text in enumerate(texts) if text.prompt]
         stride = -(-len(with_prompt) // MOST_PROMPTS) or 1
-        encoded = {n: encode_prompt(tokenizer, texts[n].prompt) for n in with_prompt[::stride]}
+        asked = with_prompt[::stride]
+        found = encode_prompts(tokenizer, [texts[n].prompt for n in asked], settings.max_tokens)
+        encoded = dict(zip(asked, found, strict=True))
         prompts = {number: ids for number, ids in encoded.items() if len(ids) <= settings.max_tokens}
         self._numbers, self._prompts = list(prompts), list(prompts.values())
         self._lambdas: list[Fraction] = []

@@ -6,39 +6,79 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dami_merge.checkpoint.rendering import rendered
 from dami_merge.connectivity.texts import Text
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.harmless import without_surrogates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH_TOKENS = 1024
+_MOST_CHARACTERS = 1024
+"""Characters of the longest token, estimated on the safe side: no more are encoded for each kept token."""
 
 
-def encode_text(tokenizer: "PreTrainedTokenizerBase", text: Text, max_tokens: int) -> tuple[list[int], int]:
-    """Return the token ids and the index of the first scored one; the very first token is never scored."""
-    if not text.prompt:
-        ids: list[int] = tokenizer(text.scored)["input_ids"]
-        return ids[:max_tokens], min(1, len(ids))
-    prompt = encode_prompt(tokenizer, text.prompt)
-    answer: list[int] = tokenizer(text.scored, add_special_tokens=False)["input_ids"] if text.scored else []
-    whole = (prompt + answer)[:max_tokens]
-    return whole, min(len(prompt) if answer else 1, len(whole))
-
-
-def encode_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
-    """Return the token ids of a prompt in the chat template, up to where the answer begins.
+def encode_texts(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[Text], max_tokens: int
+) -> list[tuple[list[int], int]]:
+    """Return the token ids of each text and the index of its first scored one, which is never the very first.
 
     Raises:
-        InputRefused: The tokenizer has no chat template.
+        InputRefused: See `encode_prompts`.
     """
-    if tokenizer.chat_template is None:
+    prompts = iter(encode_prompts(tokenizer, [text.prompt for text in texts if text.prompt], max_tokens))
+    encoded = []
+    for text in texts:
+        scored = _start(text.scored, max_tokens)
+        if not text.prompt:
+            ids: list[int] = tokenizer(scored)["input_ids"]
+            encoded.append((ids[:max_tokens], min(1, len(ids))))
+            continue
+        prompt = next(prompts)
+        answer: list[int] = tokenizer(scored, add_special_tokens=False)["input_ids"] if scored else []
+        whole = (prompt + answer)[:max_tokens]
+        encoded.append((whole, min(len(prompt) if answer else 1, len(whole))))
+    return encoded
+
+
+def encode_prompts(
+    tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[str], max_tokens: int
+) -> list[list[int]]:
+    """Return the token ids of each prompt in the chat template, up to where the answer begins.
+
+    The end of a prompt that is far longer than `max_tokens` is left out; what is left is still longer.
+
+    Raises:
+        InputRefused: The tokenizer has no chat template, or the template rejects a prompt or exceeds the
+            bounds of `checkpoint.rendering`.
+    """
+    if prompts and tokenizer.chat_template is None:
         message = "a text has a prompt, but the tokenizer has no chat template"
         raise InputRefused([Problem("path", message, 'use {"text": …}')])
-    turn = [{"role": "user", "content": prompt}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    return ids
+
+    def render(prompt: str) -> str:
+        turn = [{"role": "user", "content": prompt}]
+        return str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    encoded = []
+    for prompt, found in zip(prompts, rendered(render, prompts), strict=False):
+        if found.refused:
+            does = f"rejects the prompt: {found.text}" if found.refused == "error" else found.text
+            where = f"{tokenizer.name_or_path}: the chat template {does}"
+            raise InputRefused([Problem("template", f"{where} (prompt {prompt[:60]!r})")])
+        ids: list[int] = tokenizer(_start(found.text, max_tokens), add_special_tokens=False)["input_ids"]
+        encoded.append(ids)
+    return encoded
+
+
+def _start(text: str, max_tokens: int) -> str:
+    """Return as much of a text as more than `max_tokens` tokens can take."""
+    start = text[: (max_tokens + 1) * _MOST_CHARACTERS]
+    if without_surrogates(start) != start:
+        message = f"a text holds a lone surrogate, which is no character: {start[:60]!r}"
+        raise InputRefused([Problem("surrogate", message, "correct the text, or leave it out")])
+    return start
 
 
 def batches(encoded: Sequence[tuple[list[int], int]]) -> Iterator[list[tuple[list[int], int]]]:

@@ -18,11 +18,12 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.checkpoint.source import fetched
 from dami_merge.connectivity.beginnings import Beginnings
 from dami_merge.connectivity.dial import Dial
-from dami_merge.connectivity.encoding import encode_text
+from dami_merge.connectivity.encoding import encode_texts
 from dami_merge.connectivity.predictions import alike, measured
 from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.live import LiveModel, load_live
+from dami_merge.tensors.threads import fitting_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -158,7 +159,7 @@ def walk(
     """
     if list(lambdas) != sorted(set(lambdas)) or not lambdas or lambdas[0] != 0 or lambdas[-1] != 1:
         raise _refused("the λ of a path must ascend from 0 to 1, both included")
-    encoded = [encode_text(tokenizer, text, settings.max_tokens) for text in texts]
+    encoded = encode_texts(tokenizer, texts, settings.max_tokens)
     scored = sum(len(ids) - first for ids, first in encoded)
     if not scored:
         raise _refused("the texts contain no token to score", "a text needs at least two tokens")
@@ -228,15 +229,16 @@ def walk_pair(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(sides[1].root)
-    return walk(
-        model,
-        live,
-        tokenizer,
-        texts,
-        lambdas,
-        settings=PathSettings(temperature=_temperature(model), written_tokens=written_tokens),
-        on_point=on_point,
-    )
+    with fitting_threads(model):
+        return walk(
+            model,
+            live,
+            tokenizer,
+            texts,
+            lambdas,
+            settings=PathSettings(temperature=_temperature(model), written_tokens=written_tokens),
+            on_point=on_point,
+        )
 
 
 def _temperature(model: "PreTrainedModel") -> float:

@@ -12,6 +12,8 @@ from dami_merge.lambdas import ordered, parse_lambda
 from dami_merge.sampling import Sampling, SamplingSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Samples = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -26,7 +28,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
         lambdas: λ as YAML scalars: `0`, `1/2`, `0.8`.
         limit: Number of questions to use, from the start of the source.
         samples: Answers per question and λ.
-        seed: Seed of every random draw.
+        seed: Seed of every random draw, below 2^63.
         grader: `module:function` or `file.py:function`.
         grader_timeout: Seconds that the grader has for one answer.
     """
@@ -36,8 +38,8 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     suffix: str | None = None
     lambdas: list[str | float | int] | None = None
     limit: Count | None = None
-    samples: Count | None = None
-    seed: int | None = None
+    samples: Samples | None = None
+    seed: Seed | None = None
     grader: str | None = None
     grader_timeout: Seconds | None = None
 

@@ -133,8 +133,10 @@ def _loaded(side: Checkpoint, dtype: torch.dtype | str, device: torch.device) ->
         model, info = loader.from_pretrained(
             side.root, dtype=dtype, output_loading_info=True, trust_remote_code=False, local_files_only=True
         )
-    except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]  # the other lines are advice for other loaders
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError) as error:
+        reason = (
+            str(error).partition("\n")[0] or type(error).__name__
+        )  # the other lines are advice for other loaders
         hint = "load the model and both endpoints yourself, and pass their state dicts to LiveModel"
         problem = Problem("not-loadable", f"transformers cannot load {side.spec}: {reason}", hint)
         raise InputRefused([problem]) from error

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from dami_merge.connectivity.naming import short_names
 from dami_merge.connectivity.rounding import NOISY
 from dami_merge.lambdas import label
+from dami_merge.report.dial_figure import dial_figure
 from dami_merge.report.page import Figure, figure, plotting
 from dami_merge.report.style import FAINT, MAIN, lambda_axis, number, two_kinds, wide
 from dami_merge.report.weights_figures import weights_figures
@@ -28,6 +29,7 @@ def lmc_figures(check: "Check") -> tuple[Figure, ...]:
         figures.append(_rounding(rounding))
     if path is not None:
         figures += [_loss(path), _steps(path)]
+        figures += [] if path.dial is None else [dial_figure(path.dial)]
     if difference is not None:
         figures.append(_spectrum(difference))
     return tuple(figures)

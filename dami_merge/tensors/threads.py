@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
+SMALL_MODEL = 20_000_000
+"""Number of parameters up to which one thread runs a model."""
+
 
 def cpu_workers() -> int:
     """Return the number of arithmetic threads: the usable cores, at most 8 (enough to keep a disk busy)."""
@@ -16,12 +19,46 @@ def cpu_workers() -> int:
     return min(cores, 8)
 
 
+def model_threads(parameters: int) -> int:
+    """Return how many threads torch should use to run a model on the CPU.
+
+    Each operation of a small model is over before a second thread is awake, and beside other work torch's
+    threads wait for each other while they spin: one thread is then many times faster. Source: ours, measured
+    by `tools/bench_threads.py`.
+
+    Args:
+        parameters: Number of parameters of the model.
+
+    Returns:
+        1 up to `SMALL_MODEL` parameters; above, what torch uses now.
+
+    Example:
+        >>> model_threads(280_000)
+        1
+    """
+    return 1 if parameters <= SMALL_MODEL else torch.get_num_threads()
+
+
 @contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread: our threads run over blocks, and torch's would only compete with them."""
+def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
+    """Let torch use as many threads as the work of a model is worth; see `model_threads`."""
+    with torch_threads(model_threads(sum(each.numel() for each in model.parameters()))):
+        yield
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use this many threads, and afterwards as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread: our threads run over blocks, and torch's would only compete with them."""
+    with torch_threads(1):
+        yield

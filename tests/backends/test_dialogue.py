@@ -146,3 +146,10 @@ def test_a_long_prompt_that_fits_is_encoded_whole(folder: Path) -> None:
     text = "12 + 34 " * 40_000
     long = dataclasses.replace(question, messages=(Message("user", text),))
     assert len(Dialogue(folder, spec="tiny").prompts([long])[long].ids) == len(text) + 2
+
+
+@pytest.mark.parametrize("wrong", ["x", [4, "x"], 1.5, True, {"a": 1}])
+def test_end_tokens_that_are_no_ids_are_refused(folder: Path, wrong: object) -> None:
+    edit(folder / "generation_config.json", eos_token_id=wrong)
+    with pytest.raises(InputRefused, match="as eos_token_id, which is not a token id"):
+        Dialogue(folder, spec="tiny")

@@ -19,9 +19,11 @@ import msgspec
 import pytest
 
 from dami_merge.cli.sweep_view import show_sweep
+from dami_merge.errors import RecipeError
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
 from dami_merge.evaluation.statistics.summary import summarise
+from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from tests.cli.test_grid import run
 from tests.evaluation.simulated import rollout
 
@@ -199,6 +201,9 @@ def test_a_grader_that_does_not_grade_ends_the_sweep_with_its_reason_and_keeps_t
         (("--questions", "no-such.jsonl"), 3, "no-such.jsonl"),
         (("--output", "no/such/folder/r.jsonl"), 3, "does not exist"),
         (("--grader", "nothing"), 2, "does not name a grader"),
+        (("--seed", "-1"), 2, "-1 is not in the range"),
+        (("--seed", str(2**63)), 2, "is not in the range"),
+        (("--lambdas", ""), 2, "λ = '' is not a number"),
         (("--max-tokens", "100000"), 2, "context"),
         (("--base-url", "http://127.0.0.1:9/v1", "--model-name", "same", "--limit", "1"), 2, "same model"),
     ],
@@ -244,6 +249,13 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     result = run("report", "--rollouts", rollouts, "-o", tmp_path / output)
     assert result.exit_code == 3
     assert words in result.stderr
+
+
+def test_a_seed_below_zero_is_refused_in_a_report_and_in_a_recipe(rollouts: Path, tmp_path: Path) -> None:
+    result = run("report", "--rollouts", rollouts, "-o", tmp_path / "p.html", "--seed", "-1")
+    assert (result.exit_code, "-1 is not in the range" in result.stderr) == (2, True)
+    with pytest.raises(RecipeError, match="seed: Expected `int` >= 0"):
+        SweepRecipe(seed=-1)
 
 
 def test_a_report_without_rollouts_is_refused(tmp_path: Path) -> None:

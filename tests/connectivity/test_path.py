@@ -1,6 +1,8 @@
 """Walking from one model to the other: a good pair, the same model twice, and a twin in another basin."""
 
 import itertools
+import time
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_quest
 from dami_merge.checkpoint.source import open_source
 from dami_merge.connectivity import encoding, predictions
 from dami_merge.connectivity.check import check_lmc
+from dami_merge.connectivity.encoding import encode_texts
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep, walk
 from dami_merge.connectivity.predictions import linear_cka
 from dami_merge.connectivity.texts import PathSettings, Text, read_texts
@@ -124,6 +127,34 @@ def test_a_path_without_both_ends_in_order_is_refused(lambdas: list[str], tokeni
     model, live = load_live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu")
     with pytest.raises(InputRefused, match="the λ of a path must ascend from 0 to 1, both included"):
         walk(model, live, tokenizer, TEXTS[:1], [Fraction(lam) for lam in lambdas])
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ 'a' * 10**10 }}", "the chat template needs more than 1 GiB of memory"),
+        ("{% include 'x' %}", "the chat template rejects the prompt: no loader"),
+    ],
+)
+def test_a_template_that_does_harm_is_refused(tokenizer: Any, template: str, words: str) -> None:
+    harmful = deepcopy(tokenizer)
+    harmful.chat_template = template
+    with pytest.raises(InputRefused, match=words):
+        encode_texts(harmful, [Text("1 + 1", "2")], 8)
+
+
+@pytest.mark.parametrize("text", [Text("", "half \ud83d"), Text("half \ud83d", "4"), Text("1", "\ud83d")])
+def test_a_lone_surrogate_is_refused(tokenizer: Any, text: Text) -> None:
+    with pytest.raises(InputRefused, match="a text holds a lone surrogate"):
+        encode_texts(tokenizer, [text], 8)
+
+
+def test_the_end_of_an_endless_text_is_not_encoded_and_changes_nothing(tokenizer: Any) -> None:
+    long, endless = "12+34=" * 5000, "12+34=" * 700_000
+    began_s = time.process_time()
+    for short_text, text in ((Text("", long), Text("", endless)), (Text(long, "4"), Text(endless, "4"))):
+        assert encode_texts(tokenizer, [text], 64) == encode_texts(tokenizer, [short_text], 64)
+    assert time.process_time() - began_s < 5
 
 
 def test_a_prompt_without_a_chat_template_is_refused(tokenizer: Any) -> None:

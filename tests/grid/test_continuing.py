@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from dami_merge.errors import DamiMergeError, InputRefused, OutputRefused
+from dami_merge.grid import contents
 from dami_merge.grid.admission import refuse_folder
 from dami_merge.grid.build import BuildProgress, Built, build_grid
 from dami_merge.grid.plan import GridPlan
@@ -110,6 +111,20 @@ def test_contents_are_compared_once_and_their_bytes_are_counted(folders: Folders
     assert seen == []
 
 
+@pytest.mark.parametrize("chunk_bytes", [2, 30, 256])
+def test_tensors_larger_than_the_buffer_are_compared_piece_by_piece(
+    chunk_bytes: int, folders: Folders, grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "CHUNK_BYTES", chunk_bytes)
+    assert build(touched(folders), grid).made == ()
+    path = folders[1] / FIRST
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OutputRefused, match="another source"):
+        build(folders, grid)
+
+
 def test_only_the_side_whose_times_changed_is_read(folders: Folders, grid: Path) -> None:
     for path in folders[1].iterdir():
         os.utime(path, (1, 1))
@@ -165,6 +180,16 @@ def test_an_unfinished_run_is_resumed_after_touch_and_after_other_weights_that_i
     again = plan_of(folders, tmp_path / "grid", lambdas=THREE)
     assert build_grid(again).made == (SECOND,)
     assert tree(tmp_path / "grid") == tree(build_grid(plan_of(folders, tmp_path / "new", lambdas=THREE)).path)
+
+
+def test_another_layout_of_the_weights_is_refused_with_the_file(folders: Folders, grid: Path) -> None:
+    tensors = near(random_tensors(seed=0))
+    shutil.rmtree(folders[1])
+    write_checkpoint(folders[1], tensors)
+    with pytest.raises(
+        OutputRefused, match=r"thinking\.weights\..* was .* \(the weights are laid out differ"
+    ):
+        build(folders, grid)
 
 
 def test_another_name_or_donor_says_what_it_changes_and_how_to_keep_it(folders: Folders, grid: Path) -> None:

@@ -1,5 +1,6 @@
 """A live model holds the bits of the checkpoint that `dami-merge grid` builds, at every λ, in one storage."""
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -467,3 +468,11 @@ def test_a_model_that_transformers_does_not_know_is_refused_with_the_way_out(tmp
         InputRefused, match=r"transformers cannot load .*new-instruct: .*pass their state dicts"
     ):
         load_live(*unknown)
+
+
+def test_a_generation_config_that_transformers_cannot_read_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "thinking"
+    shutil.copytree(open_source(BUNDLED_THINKING).root, folder)
+    (folder / "generation_config.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputRefused, match=r"transformers cannot load .*: 'list' object is not a mapping"):
+        load_checkpoint(open_source(str(folder)))

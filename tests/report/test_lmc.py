@@ -55,7 +55,7 @@ def test_a_page_is_drawn_whole_without_a_word_on_the_console_or_a_request(
     widths = opened.page.locator("[data-figure] svg").evaluate_all(
         "all => all.map(e => e.getBoundingClientRect().width)"
     )
-    assert len(widths) == 7
+    assert len(widths) == 8
     assert min(widths) > width / 3
 
 
@@ -179,6 +179,22 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
     assert page.locator("li code").first.inner_text() == "sweep"
 
 
+def test_the_figure_of_beginnings_shows_every_lambda_and_where_prompts_turn(
+    reader: Reader, page_file: Path, found: Check
+) -> None:
+    assert found.path is not None
+    dial = found.path.dial
+    assert dial is not None
+    opened = reader.open(page_file)
+    points = opened.page.locator("[data-figure=dial] .mark-symbol path")
+    assert points.count() == len(dial.lambdas)
+    points.nth(1).hover()
+    assert f"{dial.share[1]:.1%}" in opened.page.locator("#vg-tooltip-element").inner_text()
+    assert opened.page.locator("[data-figure=dial] .mark-rect path").count() == len(dial.flips)
+    said = opened.page.locator("[data-figure=dial]").locator("xpath=..").inner_text()
+    assert f"averaged over the {len(dial.starts)} prompts" in said
+
+
 def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Check, tmp_path: Path) -> None:
     file = tmp_path / "short.html"
     file.write_text(lmc_page(Check(found.weights)), encoding="utf-8")
@@ -242,6 +258,7 @@ def test_every_figure_becomes_svg_and_png_without_a_browser(found: Check) -> Non
         "rounding",
         "loss",
         "steps",
+        "dial",
         "spectrum",
     ]
     for each in figures:
