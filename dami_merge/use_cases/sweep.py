@@ -5,7 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from dami_merge.checkpoint.roles import swapped_note
-from dami_merge.evaluation.generation import Backend, all_requests
+from dami_merge.errors import UsageError
+from dami_merge.evaluation.generation import Backend, Request, all_requests
 from dami_merge.evaluation.grading.grader import Grader
 from dami_merge.evaluation.grading.own_grader import OWN_LIMIT_S, OwnGrader, grader_name, load_grader
 from dami_merge.evaluation.questions.importers import read_questions
@@ -20,6 +21,8 @@ from dami_merge.use_cases.engines import InProcess, Server
 from dami_merge.use_cases.swept import Swept, SweptPair, questions_of, swept
 
 DEFAULT_SAMPLES = 4
+MOST_ANSWERS = 10_000_000
+"""Answers of one sweep; a request of each is in memory (1 GB)."""
 
 _ALL_DEFAULTS = SweepRecipe()
 _HERE = InProcess()
@@ -76,7 +79,7 @@ def sweep(
     backend = _backend(models, engine, lambdas, sampling, on_note)
     grader = grader_name(recipe.grader) if recipe.grader else "default"
     settings = settings_of(backend.describe(), grader, sampling)
-    requests = all_requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
+    requests = _requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
     with Grader(check) as judge, open_rollouts(path, settings, questions) as file:
         if file.done:
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
@@ -93,6 +96,19 @@ def _require_default_grader(questions: Sequence[Question]) -> None:
     """Refuse, before any model runs, questions whose answers could then not be graded."""
     if any(question.kind == "math" for question in questions):
         require_installed("math_verify", "grading mathematics", extra="sweep")
+
+
+def _requests(
+    questions: Sequence[Question], lambdas: Sequence[Fraction], samples: int
+) -> tuple[Request, ...]:
+    count = len(questions) * len(lambdas) * samples
+    if count > MOST_ANSWERS:
+        raise UsageError(
+            f"{len(questions):,} questions × {len(lambdas):,} λ × {samples:,} samples are more than"
+            f" {MOST_ANSWERS:,} answers",
+            hint="use a smaller --samples or --limit, or sweep some λ at a time into files of their own",
+        )
+    return all_requests(questions, lambdas, samples)
 
 
 def _backend(

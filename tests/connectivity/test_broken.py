@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def experts(seed: int, *, fused: bool) -> Tensors:
     return tensors
 
 
-def compared(tmp_path: Path, left: Tensors, right: Tensors, **options: object) -> WeightsReport:
+def compared(tmp_path: Path, left: Tensors, right: Tensors, **options: Any) -> WeightsReport:
     sides = write_checkpoint(tmp_path / "instruct", left), write_checkpoint(tmp_path / "thinking", right)
     return weights_of(*sides, **options)
 

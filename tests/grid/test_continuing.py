@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -202,7 +203,7 @@ def test_another_name_or_donor_says_what_it_changes_and_how_to_keep_it(folders: 
         ),
         ("dtype", "that changes every weight", ""),
     ):
-        value = {"name": "mine", "donor": "thinking", "dtype": "float32"}[field]
+        value: Any = {"name": "mine", "donor": "thinking", "dtype": "float32"}[field]
         with pytest.raises(OutputRefused, match=rf'{field} was .*, is "{value}" \({consequence}\)') as error:
             build_grid(plan_of(folders, grid, lambdas=THREE, **{field: value}))
         assert f"{keep}choose another folder with -o, or start over" in error.value.hint
@@ -244,14 +245,15 @@ def test_one_more_lambda_is_built_alone_and_the_grid_equals_one_built_at_once(
     folders: Folders, grid: Path, tmp_path: Path
 ) -> None:
     old, whole = inodes(grid), tree(grid)
+    seen: list[BuildProgress] = []
 
-    def look(_: BuildProgress) -> None:
+    def look(progress: BuildProgress) -> None:
+        seen.append(progress)
         assert tree(grid).items() >= whole.items(), "the finished grid stays usable meanwhile"
 
     plan = plan_of(folders, grid, lambdas=FOUR)
     refuse_folder(plan, fresh=False)
-    seen: list[BuildProgress] = []
-    built = build_grid(plan, on_progress=lambda progress: (seen.append(progress), look(progress))[1])
+    built = build_grid(plan, on_progress=look)
     assert built.made == (FIRST, SECOND)
     assert built.written_bytes == plan.checkpoint_bytes
     assert seen[0].resumed_bytes == seen[0].done_bytes == plan.checkpoint_bytes * 3
@@ -394,7 +396,7 @@ def read_only(folder: Path) -> Iterator[None]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def build(folders: Folders, grid: Path, **fields: object) -> Built:
+def build(folders: Folders, grid: Path, **fields: Any) -> Built:
     plan: GridPlan = plan_of(folders, grid, **{"lambdas": THREE, **fields})
     return build_grid(plan)
 

@@ -121,3 +121,11 @@ def test_grading_without_its_package_is_refused_before_a_model_runs(
     with pytest.raises(DamiMergeError, match="grading mathematics needs math_verify, which is not installed"):
         sweep(tiny_grid, tmp_path / "r.jsonl", SweepRecipe(questions=str(file)))
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_more_answers_than_fit_in_memory_are_refused_before_anything_is_written(
+    tiny_grid: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="1 questions × 1 λ × 10,000,001 samples are more than 10,000,000"):
+        sweep(tiny_grid, tmp_path / "r.jsonl", SweepRecipe(limit=1, samples=10_000_001, lambdas=[1]))
+    assert list(tmp_path.iterdir()) == []
