@@ -68,7 +68,7 @@ def test_the_dtype_under_its_older_name_is_one_field() -> None:
 
 
 def test_of_both_names_of_the_dtype_the_newer_one_counts() -> None:
-    both = {"torch_dtype": "float16", "dtype": "bfloat16"}
+    both: dict[str, object] = {"torch_dtype": "float16", "dtype": "bfloat16"}
     assert changed(both, {"dtype": "bfloat16"}) == {}
     assert changed(both, {"dtype": "float16"}) == {"dtype": True}
 

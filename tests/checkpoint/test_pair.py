@@ -423,7 +423,9 @@ def test_vocabularies_that_are_padded_differently_are_one_problem_that_says_what
 
 def test_more_rows_for_more_tokens_are_not_padding(sides: Sides) -> None:
     pad(sides, 16)
-    vocabulary = {"model": {"type": "BPE", "vocab": {f"t{number}": number for number in range(14)}}}
+    vocabulary: dict[str, object] = {
+        "model": {"type": "BPE", "vocab": {f"t{number}": number for number in range(14)}}
+    }
     sides.other_tokenizer = vocabulary
     codes = [problem.code for problem in sides.problems()]
     assert codes[:4] == ["config", "shape", "shape", "vocabulary"]

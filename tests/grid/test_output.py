@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_many_differences_are_counted_and_long_values_cut(tmp_path: Path) -> Non
     tensors = random_tensors(seed=0)
     folders = [write_checkpoint(tmp_path / name, tensors) for name in ("a", "b", "c")]
     build_grid(plan_of((folders[0], folders[1]), tmp_path / "grid"))
-    changes = {"name": "mine", "dtype": "float32", "donor": "thinking"}
+    changes: dict[str, Any] = {"name": "mine", "dtype": "float32", "donor": "thinking"}
     other = plan_of((folders[0], folders[2]), tmp_path / "grid", lambdas=THREE, **changes)
     lost = r"that drops λ = 0\.10, 0\.20, 0\.40 and 5 more"
     with pytest.raises(
