@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def meaning_of(check: "Check") -> str:
-    """Say what the verdict on the weights means for a merge, also if rounding takes it back."""
+    """Say what the verdict on the weights means for a merge, also if rounding or the path takes it back."""
     rounding = check.rounding
     if check.weights.connected and rounding is not None and rounding.eaten:
         return f"the weights are close, but rounding to {rounding.dtype} leaves little between them"
+    if check.weights.connected and check.path is not None and not check.path.passes:
+        return "the weights are close, but the models between them fail the questions answered with no"
     return meaning(check.weights)
 
 

@@ -13,6 +13,7 @@ from dami_merge.connectivity.dial import Dial, Start
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
 from dami_merge.connectivity.report import CellReport, GroupReport, TensorReport, WeightsReport
 from dami_merge.connectivity.rounding import RoundingReport, Survival
+from dami_merge.connectivity.rounding_advice import meaning_of
 from dami_merge.tensors.similarity import Similarity
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
 from tests.pairs import weights_of
@@ -82,6 +83,8 @@ def test_a_switch_of_the_answers_fails_a_path_that_is_good_otherwise(report: Wei
     check = Check(report, replace(GOOD, dial=steep))
     assert not check.passes
     assert [answer.said for answer in answers(check)] == ["yes", "yes", "yes", "yes", "no"]
+    assert meaning_of(check).startswith("the weights are close, but the models between them fail")
+    assert meaning_of(Check(report, GOOD)) == "interpolation should work"
     assert next_steps(check)[0].startswith("serve the two models themselves and route between them")
     assert not any("build a grid and" in step for step in next_steps(check))
 
