@@ -125,7 +125,8 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
     if not path.same_basin:
         steps.append(
             barrier_by_rounding(path, rounding)
-            or f"do not serve λ around {label(path.barrier_lam)}: the skills of both models are lost there"
+            or f"do not serve λ around {label(path.barrier_lam)}: there, the loss is"
+            f" {path.barrier_above_line:.3f} nats above the line between the two models"
         )
     if not path.smooth:
         sizes = [1 - min(step.cosine) for step in path.steps]
