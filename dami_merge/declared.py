@@ -1,5 +1,6 @@
 """Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows nothing about specific files."""
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,9 @@ import msgspec
 import yaml
 
 from dami_merge.errors import RecipeError
+
+MOST_BYTES = 1 << 20
+"""A larger file is not a recipe."""
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
@@ -35,12 +39,23 @@ def parse_yaml(path: Path) -> object:
         RecipeError: The file cannot be read or parsed, or has a duplicate field.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+        if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+            raise RecipeError(f"{path} is not a regular file", hint="pass the path of a YAML file")
+        if path.stat().st_size > MOST_BYTES:
+            raise RecipeError(
+                f"{path} has more than {MOST_BYTES:,} bytes", hint="it is probably another file"
+            )
+        text = path.read_text(encoding="utf-8-sig")
+        return yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
-        raise RecipeError(f"{path} is nested too deeply") from error
-    except (ValueError, yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:
+        fact = f"{path} is nested too deeply"
+        raise RecipeError(fact, hint="a recipe has no more than a few levels") from error
+    except UnicodeDecodeError as error:
+        hint = "save the file as UTF-8, for example with `iconv`"
+        raise RecipeError(f"{path} is not valid UTF-8", hint=hint) from error
+    except (ValueError, yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:  # such as a date with a month of 13
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
 
 
@@ -55,14 +70,19 @@ def declared_as(form: type[Form], content: object, path: Path) -> Form:
         RecipeError: A field is unknown, missing or of the wrong type, or holds half of a surrogate pair.
     """
     try:
-        value = msgspec.convert(content, form)
-        msgspec.json.encode(value)
-    except msgspec.ValidationError as error:
+        return _checked(msgspec.convert(content, form))
+    except (msgspec.ValidationError, RecursionError, RecipeError) as error:
         fields = ", ".join(form.__struct_encode_fields__)
         raise RecipeError(f"{path}: {error}", hint=f"the known fields are {fields}") from error
+
+
+def _checked(value: Form) -> Form:
+    r"""Refuse half of a character, such as "\ud800": it can neither be written to a file nor tokenized."""
+    try:
+        msgspec.json.encode(value)
     except UnicodeEncodeError as error:
-        half = f"U+{ord(error.object[error.start]):04X}"
-        raise RecipeError(f"{path} holds {half}, half of a surrogate pair, which is not Unicode") from error
+        fact = f"it holds U+{ord(error.object[error.start]):04X}, half of a surrogate pair"
+        raise RecipeError(fact, hint="write the character itself") from error
     return value
 
 
@@ -91,6 +111,8 @@ def check_fields(value: msgspec.Struct, *, apart: Collection[str] = ()) -> None:
                 converted = msgspec.convert(getattr(value, field.name), field.type)
             except msgspec.ValidationError as error:
                 raise RecipeError(f"{field.name}: {error}") from None
+            if isinstance(converted, float) and not math.isfinite(converted):
+                raise RecipeError(f"{field.name}: {converted} is not a finite number")
             msgspec.structs.force_setattr(value, field.name, converted)
 
 

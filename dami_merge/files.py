@@ -83,15 +83,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_durable(path: Path, data: bytes) -> None:
+def write_durable(path: Path, data: bytes, *, resumes: bool = False) -> None:
     """Write a small file atomically: temporary name, fsync, rename, fsync of the folder.
+
+    Args:
+        path: The file.
+        data: Its whole content.
+        resumes: See `disk_full_is_clear`.
 
     Raises:
         DiskFull: The disk is full; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with disk_full_is_clear(path.parent, resumes=False), temporary.open("wb") as file:
+        with disk_full_is_clear(path.parent, resumes=resumes), temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -196,13 +201,12 @@ def _exists(path: Path) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, what: Path, elsewhere: str = "choose another output with -o") -> Iterator[None]:
+def locked(path: Path, *, what: Path) -> Iterator[None]:
     """Hold a lock file; a second holder is refused at once. Killing the holder releases the lock.
 
     Args:
         path: The lock file; its folder must exist.
         what: The file or folder that the lock protects, for the message.
-        elsewhere: What to do instead of waiting, for the hint.
 
     Raises:
         OutputRefused: Another process holds the lock.
@@ -213,7 +217,7 @@ def locked(path: Path, *, what: Path, elsewhere: str = "choose another output wi
     except filelock.Timeout as error:
         raise OutputRefused(
             f"another run is working on {what}",
-            hint=f"wait for it to finish, or {elsewhere}",
+            hint="wait for it to finish, or choose another output with -o",
         ) from error
     try:
         yield

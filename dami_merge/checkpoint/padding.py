@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dami_merge.checkpoint.folder import Checkpoint
-from dami_merge.checkpoint.tokenizer import token_count
+from dami_merge.checkpoint.tokenizer import used_rows
 
 _FIELD = "vocab_size"
 
@@ -62,7 +62,7 @@ def vocabulary_padding(instruct: Checkpoint, thinking: Checkpoint) -> Padding | 
         if (left[name][1].shape[:1], right[name][1].shape[:1]) == ((rows[1],), (other_rows[1],))
         and left[name][1].shape[1:] == right[name][1].shape[1:]
     )
-    counts = [token_count(side) for side in (instruct, thinking)] if names else []
+    counts = [used_rows(side) for side in (instruct, thinking)] if names else []
     known = [count for count in counts if count]
     if len(known) < 2 or max(known) > min(rows[1], other_rows[1]):
         return None

@@ -37,7 +37,7 @@ def tokenizer_problems(instruct: Checkpoint, thinking: Checkpoint) -> list[Probl
     return problems
 
 
-def token_count(checkpoint: Checkpoint) -> int | None:
+def used_rows(checkpoint: Checkpoint) -> int | None:
     """Return the number of embedding rows that tokens use: the highest token id and one; None if unknown."""
     if not (checkpoint.root / "tokenizer.json").is_file():
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dami_merge.connectivity.limits import layer_limits, matrix_limits
-from dami_merge.connectivity.naming import stack_of
+from dami_merge.connectivity.naming import by_stack
 from dami_merge.harmless import visible
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def layer_bars(report: "WeightsReport", width: int) -> "Iterator[Text]":
     from rich.text import Text
 
     shown = {layer.name: layer.matrices.cosine for layer in report.layers if layer.matrices is not None}
-    stacks = _stacks(shown)
+    stacks = by_stack(shown)
     if not stacks:
         return
     scale = _Scale(
@@ -68,9 +68,9 @@ def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
     """
     from rich.text import Text
 
-    worst = _worst(report)
+    worst = report.worst_in_cells
     layers = dict.fromkeys(each.layer for each in worst.values())
-    stacks = _stacks(layers) or {"": list(layers)}
+    stacks = by_stack(layers) or {"": list(layers)}
     members = {name for names in stacks.values() for name in names}
     cosines = [each.similarity.cosine for each in worst.values() if each.layer in members]
     scale = _Scale(cosines, matrix_limits(report.threshold))
@@ -78,15 +78,18 @@ def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
         kinds = list(dict.fromkeys(kind for layer, kind in worst if layer in names))
         indent = max(len(visible(kind)) for kind in kinds)
         lowest = {kind: _lowest(worst, names, kind) for kind in kinds}
+        tails = len(names) <= width - indent - 2 - len(_TAIL)
         yield Text(_heading(stack), "bold")
-        for start, row in _rows(names, width - indent - 2 - len(_TAIL)):
+        for start, row in _rows(names, width - indent - 2):
             yield Text(" " * (indent + 2) + _ruler(start, len(row)), "dim")
             for kind in kinds:
                 found = [worst.get((name, kind)) for name in row]
                 bars = [scale.bar(each.similarity.cosine) if each else (" ", "") for each in found]
                 least = lowest[kind]
-                tail = f"  lowest {least.similarity.cosine:.6f} in {_number(least.layer)}"
+                tail = f"  lowest {least.similarity.cosine:.6f} in {_number(least.layer)}" if tails else ""
                 yield Text.assemble(f"{visible(kind):<{indent}}  ", *bars, (tail, "dim"))
+        least = min(lowest.values(), key=lambda each: each.similarity.cosine)
+        yield Text(f"lowest {least.similarity.cosine:.6f} in {visible(least.name)}", "dim")
         yield Text()
     yield Text("each bar is the worst matrix of a kind in a layer; the taller, the farther apart", "dim")
     yield Text(scale.legend, "dim")
@@ -129,32 +132,11 @@ def _log_gap(cosine: float) -> float:
     return math.log10(max(1 - cosine, _LEAST_GAP))
 
 
-def _worst(report: "WeightsReport") -> "dict[tuple[str, str], TensorReport]":
-    """Return the matrix with the lowest cosine of every kind in every layer, in natural order."""
-    worst: dict[tuple[str, str], TensorReport] = {}
-    for each in report.matrices:
-        place = each.layer, each.module
-        if place not in worst or each.similarity.cosine < worst[place].similarity.cosine:
-            worst[place] = each
-    order = {(cell.layer, cell.module): number for number, cell in enumerate(report.cells)}
-    return dict(sorted(worst.items(), key=lambda item: order[item[0]]))
-
-
 def _lowest(
     worst: "Mapping[tuple[str, str], TensorReport]", names: Iterable[str], kind: str
 ) -> "TensorReport":
     found = [worst[name, kind] for name in names if (name, kind) in worst]
     return min(found, key=lambda each: each.similarity.cosine)
-
-
-def _stacks(layers: Iterable[str]) -> dict[str, list[str]]:
-    """Return numbered layers by their stack; tensors outside the layers have no bar."""
-    stacks: dict[str, list[str]] = {}
-    for name in layers:
-        stack = stack_of(name)
-        if stack is not None:
-            stacks.setdefault(stack, []).append(name)
-    return stacks
 
 
 def _number(layer: str) -> str:

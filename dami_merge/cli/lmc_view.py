@@ -189,14 +189,13 @@ def _answer_lines(check: "Check", width: int) -> "Iterator[Text]":
     question, said = (
         max(map(len, column)) + 2 for column in zip(*((a.question, a.said) for a in found), strict=True)
     )
-    fits = all(question + said + len(answer.fact) <= width for answer in found)
     for answer in found:
         style = "dim" if answer.said == "not asked" else ""
-        head = f"{answer.question:<{question}}", (f"{answer.said:<{said}}", _COLOURS[answer.said])
-        if fits:
-            yield Text.assemble(*head, (visible(answer.fact), style))
+        head, colour = f"{answer.question:<{question}}", _COLOURS[answer.said]
+        if question + said + len(visible(answer.fact)) <= width:
+            yield Text.assemble(head, (f"{answer.said:<{said}}", colour), (visible(answer.fact), style))
             continue
-        yield Text.assemble(*head)
+        yield Text.assemble(head, (answer.said, colour))
         for line in wrapped(answer.fact, width - 4):
             yield Text(f"    {line}", style)
 
@@ -223,7 +222,7 @@ def _difference_tables(differences: "PairDifferences") -> "Iterator[Table | Text
         if fields:
             table = Table(box=None, pad_edge=False)
             for heading in (file, "instruct", "thinking", "what it means"):
-                table.add_column(heading, overflow="fold")
+                table.add_column(heading, overflow="fold", no_wrap=heading == file)
             for each in fields:
                 values = (each.field, each.instruct, each.thinking, each.consequence)
                 table.add_row(*(Text(visible(value)) for value in values))

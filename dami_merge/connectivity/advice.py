@@ -138,7 +138,7 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
     if not same_model(check.weights):
         cause = switch_by_rounding(path.dial, rounding)
         steps += [step for step in ([cause] if cause else dial_steps(path)) if step not in steps]
-    if path.same_basin and not path.monotone:
+    if path.same_basin and not path.monotone and not _switches(path):
         steps.append(_turn(path))
     if check.passes and not same_model(check.weights):
         steps.append(
@@ -146,6 +146,11 @@ def _path(check: "Check", path: "PathReport | None") -> list[str]:
             " tokens"
         )
     return steps
+
+
+def _switches(path: "PathReport") -> bool:
+    """Whether λ is a switch: a low loss between two models that take turns is no reason to choose a λ."""
+    return path.dial is not None and path.dial.kind == "switch"
 
 
 def _turn(path: "PathReport") -> str:

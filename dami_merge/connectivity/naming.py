@@ -4,6 +4,7 @@ Derived from names and shapes alone; there is no list of architectures.
 """
 
 import re
+from collections.abc import Collection, Iterable
 
 _LAYER = re.compile(r"(?P<layer>(?:.*?\.)?\d+)\.(?P<module>.+)")
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
@@ -39,6 +40,32 @@ def stack_of(layer: str) -> str | None:
     """
     match = _STACK.fullmatch(layer)
     return None if match is None else match["stack"] or ""
+
+
+def by_stack(layers: Iterable[str]) -> dict[str, list[str]]:
+    """Return numbered layers by their stack, in order; tensors outside the layers are left out."""
+    stacks: dict[str, list[str]] = {}
+    for name in layers:
+        stack = stack_of(name)
+        if stack is not None:
+            stacks.setdefault(stack, []).append(name)
+    return stacks
+
+
+def short_names(names: Collection[str]) -> dict[str, str]:
+    """Shorten names to equally many last parts, as few as still tell them apart; none begins with a number.
+
+    Example:
+        >>> list(short_names(["model.layers.0", "model.layers.1", "lm_head"]).values())
+        ['layers.0', 'layers.1', 'lm_head']
+    """
+    parts = {name: name.split(".") for name in names}
+    for count in range(1, max(map(len, parts.values()), default=0) + 1):
+        short = {name: ".".join(each[-count:]) for name, each in parts.items()}
+        numbered = any(each[-count:][0][:1].isdigit() for each in parts.values() if len(each) > count)
+        if len(set(short.values())) == len(short) and not numbered:
+            return short
+    return {name: name for name in names}
 
 
 def is_matrix(name: str, shape: tuple[int, ...]) -> bool:

@@ -124,6 +124,15 @@ class WeightsReport:
         return matrices_of(self.tensors, self.experts)
 
     @property
+    def worst_in_cells(self) -> dict[tuple[str, str], TensorReport]:
+        """The lowest matrix of every kind in every layer, by layer and kind, in natural order."""
+        worst: dict[tuple[str, str], TensorReport] = {}
+        for each in sorted(self.matrices, key=lambda each: each.similarity.cosine, reverse=True):
+            worst[each.layer, each.module] = each
+        cells = ((cell.layer, cell.module) for cell in self.cells)
+        return {cell: worst[cell] for cell in cells if cell in worst}
+
+    @property
     def hidden(self) -> bool:
         """Whether the worst matrix makes the verdict worse than the worst layer alone."""
         return decided_by_matrix(self.worst_cosine, self.worst_matrix_cosine, self.threshold)

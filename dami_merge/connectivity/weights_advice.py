@@ -19,8 +19,8 @@ MEANING = {
 """What each verdict on the weights means for a merge, if the layers decide it."""
 
 _MEANING_OF_A_MATRIX = {
-    "doubtful": "one matrix is much farther apart than its layer: try a few λ before you build a grid",
-    "not connected": "one matrix is broken in an otherwise close layer: repair it before you interpolate",
+    "doubtful": "a matrix is much farther apart than its layer: try a few λ before you build a grid",
+    "not connected": "a matrix is broken in an otherwise close layer: find out why before you interpolate",
 }
 
 _NAMED = 5
@@ -119,6 +119,11 @@ def _doubtful(report: "WeightsReport", found: "Diagnosis") -> str:
         return (
             f"try three λ before you build a grid: {_single(worst)}; a single matrix should have"
             f" {matrix_limits(report.threshold)[1]:.10g}"
+        )
+    if report.hidden and found.retrained:
+        return (
+            f"try three λ before you build a grid: in most layers, {_some(found.retrained)} is below"
+            f" {matrix_limits(report.threshold)[1]:.10g}, while the layers are close"
         )
     far = [stack for stack in found.stacks if stack.far]
     where = f"in {_where(far, among=found.stacks)}, and lowest in" if far else "in"

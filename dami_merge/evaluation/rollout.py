@@ -1,11 +1,19 @@
 """One line of a rollouts file: a graded answer. Declared once; unknown fields are refused."""
 
 from fractions import Fraction
+from typing import Annotated
 
 import msgspec
 
 from dami_merge.evaluation.generation import Finish
 from dami_merge.evaluation.grading.thinking import Thinking
+
+MOST_COUNTED = 2**53 - 1
+"""Larger counts would not be exact in a mean."""
+
+Counted = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNTED)]
+Wall = Annotated[float, msgspec.Meta(ge=0)]
+ExactLambda = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,4}/[1-9][0-9]{0,3}$")]
 
 
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,15 +37,15 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     question: str
     group: str
-    fraction: str = msgspec.field(name="lambda")
-    sample: int
+    fraction: ExactLambda = msgspec.field(name="lambda")
+    sample: Counted
     text: str
-    tokens: int
+    tokens: Counted
     finish: Finish
     thinking: Thinking
     answer: str | None
     correct: bool
-    seconds: float
+    seconds: Wall
     settings: str
 
     @property

@@ -4,6 +4,8 @@ Each line is passed to the operating system before the next is made. So however 
 lines and at most one incomplete line at the end, which the next run removes and makes again.
 """
 
+import codecs
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts import Rollouts
 from dami_merge.files import digest_bytes, disk_full_is_clear, locked, write_durable
+from dami_merge.lambdas import fraction_text
 from dami_merge.sampling import SamplingSettings
 
 SETTINGS_SUFFIX = ".settings.json"
@@ -78,11 +81,11 @@ def read_sidecar(path: Path) -> Sidecar:
     """
     file = sidecar_path(path)
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Sidecar)
+        return msgspec.json.decode(_content(file), type=Sidecar)
     except OSError as error:
         hint = "the settings lie beside the rollouts: move both files together"
         raise _refused(f"{file}: {error.strerror}", hint) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused(f"{file}: {error}", "it may have been written by another release") from error
 
 
@@ -94,7 +97,7 @@ def read_rollouts(path: str | Path) -> Rollouts:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
         raise _refused(f"{path}: {error.strerror}", "create the file with `dami-merge sweep`") from error
     rows: list[Rollout] = []
@@ -104,7 +107,8 @@ def read_rollouts(path: str | Path) -> Rollouts:
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
         try:
             row = decoder.decode(line)
-        except msgspec.MsgspecError as error:
+            _check_lambda(row)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             problems.append(Problem("rollout", f"{path}, line {number}: {error}", "remove the line"))
             continue
         first = seen.setdefault(_key(row), number)
@@ -178,6 +182,7 @@ def open_rollouts(path: Path, settings: Settings, questions: Iterable[Question])
         if path.exists() or sidecar_path(path).exists():
             known = _refuse_mixture(path, settings, asked)
         rows = read_rollouts(path) if path.exists() else ()
+        _refuse_foreign(path, rows, settings.digest())
         if not asked.keys() <= known.keys():
             sidecar = Sidecar(settings=settings, questions={**known, **asked})
             encoded = msgspec.json.Encoder(order="sorted").encode(sidecar)
@@ -201,6 +206,30 @@ def _without_traces(path: Path, new: Iterable[Path]) -> Iterator[None]:
             for file in new:
                 file.unlink(missing_ok=True)
         raise
+
+
+def _refuse_foreign(path: Path, rows: Iterable[Rollout], digest: str) -> None:
+    """Refuse a file into which rows of another sweep were copied: the settings beside it are not theirs."""
+    foreign = sorted({row.settings for row in rows} - {digest})
+    if foreign:
+        raise OutputRefused(
+            f"{path} has rows with the settings {foreign[0]}; those beside it are {digest}",
+            hint="remove these rows, or sweep into another file",
+        )
+
+
+def _check_lambda(row: Rollout) -> None:
+    """Refuse a λ outside [0, 1] or not in lowest terms: `2/4` would be another λ than `1/2`."""
+    if fraction_text(row.lam) != row.fraction or row.lam > 1:
+        fact = f"`lambda` is {row.fraction!r}, not a fraction in lowest terms from 0/1 to 1/1"
+        raise msgspec.ValidationError(fact)
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, without a byte order mark that an editor may have put in front."""
+    if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes().removeprefix(codecs.BOM_UTF8)
 
 
 def _opened(path: Path) -> int:

@@ -128,16 +128,16 @@ def graded(
     graded as it stands, since a merge near Instruct reasons and answers without marking a block.
     """
     cut = generation.finish == "length"
-    split = split_thinking(
-        generation.text, prefilled=generation.prefilled, grade_open=generation.prefilled and not cut
-    )
+    # A server may send half of a character as "\ud800", which no file can hold.
+    text = generation.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    split = split_thinking(text, prefilled=generation.prefilled, grade_open=generation.prefilled and not cut)
     grade = None if split.answer is None else grader.grade(request.question, split.answer)
     return Rollout(
         question=request.question.id,
         group=request.question.group,
         fraction=fraction_text(request.lam),
         sample=request.sample,
-        text=generation.text,
+        text=text,
         tokens=sampling.max_tokens if cut else generation.tokens,
         finish=generation.finish,
         thinking=split.state,

@@ -12,6 +12,7 @@ from dami_merge.lambdas import ordered, parse_lambda
 from dami_merge.sampling import Sampling, SamplingSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Samples = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -37,7 +38,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     suffix: str | None = None
     lambdas: list[str | float | int] | None = None
     limit: Count | None = None
-    samples: Count | None = None
+    samples: Samples | None = None
     seed: Seed | None = None
     grader: str | None = None
     grader_timeout: Seconds | None = None

@@ -145,7 +145,7 @@ def weights_digest(grid: Grid) -> str:
 
 def write_grid(folder: Path, grid: Grid) -> None:
     """Write grid.json atomically."""
-    write_durable(folder / GRID_FILE, encode(grid))
+    write_durable(folder / GRID_FILE, encode(grid), resumes=True)
 
 
 def read_grid(folder: Path) -> Grid:

@@ -107,7 +107,7 @@ class Output:
             folder = self.folder(name)
             for place in {folder, (folder / receipt.shard).parent}:
                 sync_folder(place)
-        write_durable(self._receipt_path(receipt.shard), msgspec.json.encode(receipt))
+        write_durable(self._receipt_path(receipt.shard), msgspec.json.encode(receipt), resumes=True)
 
     @contextmanager
     def claimed(self, shard: str) -> Iterator[None]:
@@ -161,7 +161,7 @@ class Output:
             path = folder / file
             if not (path.is_file() and path.read_bytes() == content):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_durable(path, content)
+                write_durable(path, content, resumes=True)
         for leftover in folder.rglob(".*.tmp"):
             leftover.unlink()  # from a run that was killed while writing a small file
         if folder == self.partial(name):

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from dami_merge.connectivity.naming import short_names
 from dami_merge.connectivity.rounding import NOISY
 from dami_merge.lambdas import label
+from dami_merge.report.dial_figure import dial_figure
 from dami_merge.report.page import Figure, figure, plotting
 from dami_merge.report.style import FAINT, MAIN, lambda_axis, number, two_kinds, wide
 from dami_merge.report.weights_figures import weights_figures
@@ -27,6 +29,7 @@ def lmc_figures(check: "Check") -> tuple[Figure, ...]:
         figures.append(_rounding(rounding))
     if path is not None:
         figures += [_loss(path), _steps(path)]
+        figures += [] if path.dial is None else [dial_figure(path.dial)]
     if difference is not None:
         figures.append(_spectrum(difference))
     return tuple(figures)
@@ -83,13 +86,13 @@ def _steps(path: "PathReport") -> Figure:
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke="#80808040")
         .encode(
-            x=alt.X("step:N", title="step in λ", sort=None, axis=alt.Axis(labelAngle=-45)),
-            y=alt.Y("layer:N", title=None, sort=None),
+            x=alt.X("step:N", title="step in λ", sort=None, axis=alt.Axis(labelAngle=-90)),
+            y=alt.Y("layer:N", title="hidden states", sort=None),
             color=alt.Color(
                 "moved:Q",
                 title="1 - cosine",
                 scale=alt.Scale(scheme="viridis", zero=True),
-                legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=280, format=".1e"),
+                legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=200, format=".1e"),
             ),
             tooltip=["step:N", "layer:N", number("cosine", ".6f"), number("CKA", ".6f")],
         ),
@@ -138,11 +141,13 @@ def _rounding(rounding: "RoundingReport") -> Figure:
 def _spectrum(difference: "DifferenceReport") -> Figure:
     alt = plotting()
     rows = []
+    short = short_names({each.module for each in difference.spectra})
     for each in difference.spectra:
         before, tensor = 0.0, each.tensor.removesuffix(".weight")
         for rank, share in zip(difference.ranks, each.energy, strict=True):
             name = f"first {rank}"
-            rows.append({"tensor": tensor, "directions": name, "share": share - before, "sum": share})
+            place = {"tensor": tensor, "kind": short[each.module], "directions": name}
+            rows.append({**place, "share": share - before, "sum": share})
             before = share
     names = [f"first {rank}" for rank in difference.ranks]
     chart = wide(
@@ -151,7 +156,7 @@ def _spectrum(difference: "DifferenceReport") -> Figure:
         .encode(
             x=alt.X("sum(share):Q", title="share of the difference's energy", scale=alt.Scale(domain=[0, 1]),
                     axis=alt.Axis(format="%")),
-            y=alt.Y("tensor:N", title=None, sort=None),
+            y=alt.Y("kind:N", title="kind of module", sort=None),
             color=alt.Color("directions:N", sort=names, scale=alt.Scale(range=("#17406d", MAIN, "#92c5de")),
                             legend=alt.Legend(orient="top", title="singular directions")),
             order=alt.Order("sum:Q"),
@@ -160,6 +165,7 @@ def _spectrum(difference: "DifferenceReport") -> Figure:
         20 * max(len(difference.spectra), 1),
     )  # fmt: skip
     caption = (
-        "One matrix of each kind. A long dark bar means that the two models differ in only a few directions."
+        "One matrix of each kind, from the middle of the model. A long dark bar means that the two models"
+        " differ in only a few directions."
     )
     return figure("spectrum", "How few directions make up the difference", caption, chart)

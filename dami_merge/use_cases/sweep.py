@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from dami_merge.checkpoint.roles import swapped_note
 from dami_merge.errors import UsageError
 from dami_merge.evaluation.generation import Backend, Request, all_requests
 from dami_merge.evaluation.grading.grader import Grader
@@ -17,7 +18,7 @@ from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from dami_merge.optional import require_installed
 from dami_merge.sampling import SamplingSettings
 from dami_merge.use_cases.engines import InProcess, Server
-from dami_merge.use_cases.swept import Swept, questions_of, swept
+from dami_merge.use_cases.swept import Swept, SweptPair, questions_of, swept
 
 DEFAULT_SAMPLES = 4
 MOST_ANSWERS = 10_000_000
@@ -66,6 +67,8 @@ def sweep(
         [0.0, 1.0]
     """
     models, path = swept(models), Path(rollouts)
+    if isinstance(models, SweptPair) and (note := swapped_note(models.instruct, models.thinking)):
+        on_note(note)
     lambdas = models.choose(recipe.exact_lambdas())
     sampling = recipe.settings(models.sampling)
     source = questions_of(models, recipe.questions)

@@ -111,14 +111,29 @@ def test_a_heat_map_of_48_layers_of_128_experts_fits_80_columns_and_shows_a_brok
     assert max(map(len, lines)) <= 80
     assert lines[0] == "layers of model.layers"
     blocks = [line for line in lines if line.startswith("mlp.experts.*.up_proj  ")]
-    bars = "".join(line[23:].partition("  lowest")[0] for line in blocks)
+    bars = "".join(line[23:] for line in blocks)
     assert bars == HEIGHTS[0] * 17 + HEIGHTS[-1] + HEIGHTS[0] * 30
-    assert all(line.endswith("  lowest -1.000000 in 17") for line in blocks)
-    routers = "".join(line[23:].partition("  lowest")[0] for line in lines if line.startswith("mlp.gate "))
+    assert "lowest -1.000000 in model.layers.17.mlp.experts.5.up_proj.weight" in lines
+    routers = "".join(line[23:] for line in lines if line.startswith("mlp.gate "))
     assert len(routers) == 48
     assert routers[5] == " ", "a layer without that kind"
-    assert [line.split() for line in lines if line.strip()[:1].isdigit()] == [["0", "10", "20"], ["30", "40"]]
+    assert [line.split() for line in lines if line.strip()[:1].isdigit()] == [["0", "10", "20", "30", "40"]]
     assert lines[-1] == "▁ 0.999900, █ -1.000000 (some below 0.9)"
+
+
+def test_a_heat_map_deeper_than_the_screen_goes_on_in_blocks_and_a_wide_one_has_a_column_of_the_lowest(
+    report: WeightsReport,
+) -> None:
+    made = mixture(report, experts_of(48, 1, 0.9999))
+    narrow = [line.plain for line in heat_map(made, 60)]
+    assert [line.split() for line in narrow if line.strip()[:1].isdigit()] == [
+        ["0", "10", "20"],
+        ["30", "40"],
+    ]
+    assert not any("lowest" in line for line in narrow if line.startswith("mlp"))
+    wide = [line.plain for line in heat_map(made, 160)]
+    (row,) = (line for line in wide if line.startswith("mlp.gate "))
+    assert row.endswith("  lowest 0.999500 in 0")
 
 
 def test_a_heat_map_without_numbered_layers_shows_its_tensors(report: WeightsReport) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def experts(seed: int, *, fused: bool) -> Tensors:
     return tensors
 
 
-def compared(tmp_path: Path, left: Tensors, right: Tensors, **options: object) -> WeightsReport:
+def compared(tmp_path: Path, left: Tensors, right: Tensors, **options: Any) -> WeightsReport:
     sides = write_checkpoint(tmp_path / "instruct", left), write_checkpoint(tmp_path / "thinking", right)
     return weights_of(*sides, **options)
 
@@ -123,7 +124,7 @@ def test_a_negated_expert_hides_in_a_layer_that_is_connected(tmp_path: Path) -> 
         "model.layers.3.mlp.experts.gate_up_proj[17]",
         -1.0,
     )
-    assert meaning(report).startswith("one matrix is broken in an otherwise close layer")
+    assert meaning(report).startswith("a matrix is broken in an otherwise close layer")
     assert f"but {report.worst_matrix} has -0.99" in answers(Check(report))[0].fact
 
 
@@ -137,7 +138,7 @@ def test_an_expert_that_drifted_is_doubtful_and_named_with_its_limit(tmp_path: P
     (step,) = next_steps(Check(report))
     assert step.startswith("try three λ before you build a grid: model.layers.3.mlp.experts.gate_up_proj[17]")
     assert step.endswith("a single matrix should have 0.9")
-    assert meaning(report).startswith("one matrix is much farther apart than its layer")
+    assert meaning(report).startswith("a matrix is much farther apart than its layer")
 
 
 def test_a_threshold_below_the_limits_of_a_matrix_lowers_them(tmp_path: Path) -> None:
@@ -178,6 +179,52 @@ def test_a_kind_that_is_far_in_every_layer_was_retrained(tmp_path: Path) -> None
     assert step.startswith(
         "do not interpolate: the models are far apart only in mlp.gate, so they have the same"
     )
+
+
+@pytest.mark.parametrize(
+    ("noise", "verdict", "step"),
+    [
+        (
+            3.0,
+            "not connected",
+            "do not interpolate: the models are far apart only in mlp.small_gate, so they",
+        ),
+        (
+            0.7,
+            "doubtful",
+            "try three λ before you build a grid: in most layers, mlp.small_gate is below 0.9,",
+        ),
+    ],
+)
+def test_a_small_kind_that_is_far_in_close_layers_is_named(
+    tmp_path: Path, noise: float, verdict: str, step: str
+) -> None:
+    left, right = pair(nothing, fused=True)
+    for layer in range(LAYERS):
+        name = f"model.layers.{layer}.mlp.small_gate.weight"
+        left[name] = torch.randn(6, 6, generator=torch.Generator().manual_seed(layer))
+        right[name] = left[name] + noise * torch.randn(
+            6, 6, generator=torch.Generator().manual_seed(layer + 50)
+        )
+    report = compared(tmp_path, left, right)
+    assert report.worst_cosine > 0.99
+    assert (report.verdict, report.hidden) == (verdict, True)
+    assert next_steps(Check(report))[0].startswith(step)
+
+
+def test_tensors_without_numbered_layers_are_judged_as_one_stack(tmp_path: Path) -> None:
+    one, other = (
+        {
+            f"block{n}.weight": torch.randn(9, 7, generator=torch.Generator().manual_seed(n + seed))
+            for n in range(8)
+        }
+        for seed in (0, 100)
+    )
+    assert "in 8 of 8 layers, as in models with" in next_steps(Check(compared(tmp_path / "a", one, other)))[0]
+    close = near(one)
+    close["block3.weight"].neg_()
+    step = next_steps(Check(compared(tmp_path / "b", one, close)))[0]
+    assert step.startswith("inspect block3: the other layers are close")
 
 
 def test_a_matrix_of_another_length_is_named_with_its_norm_ratio(tmp_path: Path) -> None:
@@ -280,6 +327,9 @@ def test_a_sample_sees_a_broken_expert_and_a_broken_router(tmp_path: Path) -> No
         report = compared(tmp_path / str(number), *pair(change, fused=fused), sample=Sample(Fraction(1, 20)))
         assert report.verdict == "not connected"
         assert "inspect model.layers.3." in next_steps(Check(report))[0]
+        assert report.hidden is (change is not router)
+        told = "% confidence; but model.layers.3." in answers(Check(report))[0].fact
+        assert told is report.hidden
 
 
 def test_large_experts_are_sampled_one_by_one_and_the_bounds_hold_what_was_found(tmp_path: Path) -> None:

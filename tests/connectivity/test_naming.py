@@ -7,6 +7,7 @@ from dami_merge.connectivity.naming import (
     is_matrix,
     layer_and_module,
     natural_key,
+    short_names,
     stack_of,
 )
 
@@ -106,6 +107,20 @@ def test_a_tensor_of_three_dimensions_holds_experts_if_its_name_says_so(
 )
 def test_a_layer_belongs_to_a_stack_and_what_has_no_number_to_none(layer: str, stack: str | None) -> None:
     assert stack_of(layer) == stack
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["a.up", "b.down"], ["up", "down"]),
+        (["x.model.layers.0", "y.encoder.layers.0"], ["model.layers.0", "encoder.layers.0"]),
+        (["0", "0.1"], ["0", "0.1"]),
+        (["3.a", "4.a"], ["3.a", "4.a"]),
+        ([], []),
+    ],
+)
+def test_names_are_shortened_as_far_as_they_still_differ(names: list[str], short: list[str]) -> None:
+    assert list(short_names(names).values()) == short
 
 
 @pytest.mark.parametrize("part", ["²", "9" * 5000])

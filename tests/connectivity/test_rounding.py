@@ -4,6 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def normal(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def examined(tmp_path: Path, left: Tensor, right: Tensor, **options: object) -> RoundingReport:
+def examined(tmp_path: Path, left: Tensor, right: Tensor, **options: Any) -> RoundingReport:
     folders = write_checkpoint(tmp_path / "i", {NAME: left}), write_checkpoint(tmp_path / "t", {NAME: right})
     return examine_rounding(*open_both(*map(str, folders)), **options)
 

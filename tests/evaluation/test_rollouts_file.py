@@ -232,6 +232,29 @@ def test_of_many_changes_five_are_named_and_the_others_counted(tmp_path: Path) -
     assert said.endswith("(and 2 more)")
 
 
+def test_rows_that_were_copied_from_a_sweep_with_other_settings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    other = msgspec.structs.replace(_row("q001"), settings="0" * 16)
+    path.write_bytes(_filled(path, _row("q000")) + msgspec.json.encode(other) + b"\n")
+    before = path.read_bytes()
+    message = f"has rows with the settings {'0' * 16}; those beside it are {SETTINGS.digest()}"
+    with pytest.raises(OutputRefused, match=message), open_rollouts(path, SETTINGS, QUESTIONS):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_two_rows_of_one_sample_that_contradict_each_other_are_both_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    wrong = msgspec.structs.replace(_row("q000"), correct=False, tokens=9)
+    torn = msgspec.json.encode(wrong)
+    content = _filled(path, _row("q000"))
+    path.write_bytes(content + torn[:-5])
+    assert read_rollouts(path) == (_row("q000"),)
+    path.write_bytes(content + torn + b"\n")
+    with pytest.raises(InputRefused, match="lines 1 and 2 are the same sample"):
+        read_rollouts(path)
+
+
 def test_half_a_line_alone_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     _filled(path)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from dami_merge.errors import DamiMergeError, InputRefused, OutputRefused
+from dami_merge.grid import contents
 from dami_merge.grid.admission import refuse_folder
 from dami_merge.grid.build import BuildProgress, Built, build_grid
 from dami_merge.grid.plan import GridPlan
@@ -110,6 +112,20 @@ def test_contents_are_compared_once_and_their_bytes_are_counted(folders: Folders
     assert seen == []
 
 
+@pytest.mark.parametrize("chunk_bytes", [2, 30, 256])
+def test_tensors_larger_than_the_buffer_are_compared_piece_by_piece(
+    chunk_bytes: int, folders: Folders, grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "CHUNK_BYTES", chunk_bytes)
+    assert build(touched(folders), grid).made == ()
+    path = folders[1] / FIRST
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OutputRefused, match="another source"):
+        build(folders, grid)
+
+
 def test_only_the_side_whose_times_changed_is_read(folders: Folders, grid: Path) -> None:
     for path in folders[1].iterdir():
         os.utime(path, (1, 1))
@@ -167,6 +183,16 @@ def test_an_unfinished_run_is_resumed_after_touch_and_after_other_weights_that_i
     assert tree(tmp_path / "grid") == tree(build_grid(plan_of(folders, tmp_path / "new", lambdas=THREE)).path)
 
 
+def test_another_layout_of_the_weights_is_refused_with_the_file(folders: Folders, grid: Path) -> None:
+    tensors = near(random_tensors(seed=0))
+    shutil.rmtree(folders[1])
+    write_checkpoint(folders[1], tensors)
+    with pytest.raises(
+        OutputRefused, match=r"thinking\.weights\..* was .* \(the weights are laid out differ"
+    ):
+        build(folders, grid)
+
+
 def test_another_name_or_donor_says_what_it_changes_and_how_to_keep_it(folders: Folders, grid: Path) -> None:
     for field, consequence, keep in (
         ("name", "that changes the served model names and the model cards, but no weights", "--name toy, "),
@@ -177,7 +203,7 @@ def test_another_name_or_donor_says_what_it_changes_and_how_to_keep_it(folders: 
         ),
         ("dtype", "that changes every weight", ""),
     ):
-        value = {"name": "mine", "donor": "thinking", "dtype": "float32"}[field]
+        value: Any = {"name": "mine", "donor": "thinking", "dtype": "float32"}[field]
         with pytest.raises(OutputRefused, match=rf'{field} was .*, is "{value}" \({consequence}\)') as error:
             build_grid(plan_of(folders, grid, lambdas=THREE, **{field: value}))
         assert f"{keep}choose another folder with -o, or start over" in error.value.hint
@@ -219,14 +245,15 @@ def test_one_more_lambda_is_built_alone_and_the_grid_equals_one_built_at_once(
     folders: Folders, grid: Path, tmp_path: Path
 ) -> None:
     old, whole = inodes(grid), tree(grid)
+    seen: list[BuildProgress] = []
 
-    def look(_: BuildProgress) -> None:
+    def look(progress: BuildProgress) -> None:
+        seen.append(progress)
         assert tree(grid).items() >= whole.items(), "the finished grid stays usable meanwhile"
 
     plan = plan_of(folders, grid, lambdas=FOUR)
     refuse_folder(plan, fresh=False)
-    seen: list[BuildProgress] = []
-    built = build_grid(plan, on_progress=lambda progress: (seen.append(progress), look(progress))[1])
+    built = build_grid(plan, on_progress=look)
     assert built.made == (FIRST, SECOND)
     assert built.written_bytes == plan.checkpoint_bytes
     assert seen[0].resumed_bytes == seen[0].done_bytes == plan.checkpoint_bytes * 3
@@ -369,7 +396,7 @@ def read_only(folder: Path) -> Iterator[None]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def build(folders: Folders, grid: Path, **fields: object) -> Built:
+def build(folders: Folders, grid: Path, **fields: Any) -> Built:
     plan: GridPlan = plan_of(folders, grid, **{"lambdas": THREE, **fields})
     return build_grid(plan)
 

@@ -131,7 +131,7 @@ def test_what_is_not_plain_yaml_or_says_a_thing_twice_is_refused(
 
 def test_bytes_that_are_no_text_are_refused(recipe_file: Path) -> None:
     recipe_file.write_bytes(b"instruct: \xff\n")
-    with pytest.raises(RecipeError, match="is not valid YAML: 'utf-8' codec"):
+    with pytest.raises(RecipeError, match="is not valid UTF-8"):
         read_recipe(recipe_file)
 
 

@@ -12,7 +12,7 @@ import pytest
 from dami_merge.connectivity.check import Check
 from dami_merge.connectivity.difference import DifferenceReport, Spectrum
 from dami_merge.connectivity.path import PathPoint, PathReport, PathStep
-from dami_merge.connectivity.report import WeightsReport
+from dami_merge.connectivity.report import CellReport, WeightsReport
 from dami_merge.evaluation.statistics.summary import SweepReport, summarise
 from dami_merge.report.lmc_figures import lmc_figures
 from dami_merge.report.page import Figure, svg
@@ -42,23 +42,57 @@ def _of(spec: Mapping[str, Any]) -> list[Values]:
     return own + [values for layer in spec.get("layer", ()) for values in _of(layer)]
 
 
-@pytest.mark.parametrize(
-    ("cosine", "band"),
-    [
-        (-1.0, "below 0.95"), (0.9499, "below 0.95"), (0.95, "0.95 to 0.99"), (0.99, "0.99 to 0.999"),
-        (0.9989, "0.99 to 0.999"), (0.999, "0.999 to 0.9999"), (0.9999, "0.9999 and above"),
-        (1.0, "0.9999 and above"),
-    ],
-)  # fmt: skip
-def test_a_cell_is_in_the_band_of_its_cosine_and_a_limit_belongs_to_the_closer_one(
-    report: WeightsReport, cosine: float, band: str
-) -> None:
-    first = report.cells[0]
-    cell = replace(first, similarity=replace(first.similarity, cosine=cosine))
-    (values,) = _values(lmc_figures(Check(replace(report, cells=(cell,)))), "heat")
-    assert [(value["layer"], value["module"], value["band"]) for value in values] == [
-        (cell.layer, cell.module, band)
+def test_a_cell_of_the_heat_map_is_the_worst_matrix_of_its_kind_in_its_layer(report: WeightsReport) -> None:
+    name = "model.layers.1.mlp.experts.{}.up_proj.weight"
+    (base,) = (each for each in report.tensors if each.name == "model.layers.1.mlp.up_proj.weight")
+    kind = "mlp.experts.*.up_proj"
+    experts = tuple(
+        replace(base, name=name.format(n), module=kind, similarity=replace(base.similarity, cosine=cosine))
+        for n, cosine in enumerate((0.999, -0.5, 0.99))
+    )
+    cell = CellReport(base.layer, kind, base.similarity)
+    made = replace(report, tensors=(*report.tensors, *experts), cells=(*report.cells, cell))
+    (values,) = _values(lmc_figures(Check(made)), "heat")
+    (worst,) = (value for value in values if value["module"] == kind)
+    assert (worst["worst matrix"], worst["apart"], worst["number"]) == (name.format(1), 1.5, "1")
+    assert {value["layer"] for value in values} == {"model.layers.0", "model.layers.1"}
+
+
+def test_every_tower_has_a_heat_map_of_its_own(report: WeightsReport) -> None:
+    tensors = [
+        replace(each, layer=each.layer.replace("model.layers.1", "model.visual.blocks.0"))
+        for each in report.tensors
     ]
+    cells = [
+        replace(each, layer=each.layer.replace("model.layers.1", "model.visual.blocks.0"))
+        for each in report.cells
+    ]
+    figures = lmc_figures(Check(replace(report, tensors=tuple(tensors), cells=tuple(cells))))
+    assert [each.title for each in figures if each.name.startswith("heat")] == [
+        "Where the two models differ: model.layers",
+        "Where the two models differ: model.visual.blocks",
+    ]
+    assert [each.name for each in figures][:2] == ["heat", "heat-2"]
+
+
+def test_a_model_without_numbered_layers_has_one_heat_map_of_its_tensors(report: WeightsReport) -> None:
+    only = [each for each in report.tensors if each.name == "lm_head.weight"]
+    cells = [cell for cell in report.cells if cell.layer == "lm_head"]
+    figures = lmc_figures(Check(replace(report, tensors=tuple(only), cells=tuple(cells))))
+    assert [value["layer"] for value in _values(figures, "heat")[0]] == ["lm_head"]
+
+
+def test_the_colours_reach_down_to_the_closest_matrix(report: WeightsReport) -> None:
+    near = [replace(each, similarity=replace(each.similarity, cosine=1 - 3e-7)) for each in report.tensors]
+    (heat, *_) = lmc_figures(Check(replace(report, tensors=tuple(near))))
+    assert _scale(heat)[0] == pytest.approx(1e-7)
+    (heat, *_) = lmc_figures(Check(report))
+    assert _scale(heat) == [1e-4, 1e-3, 1e-2, 1e-1, 1]
+
+
+def _scale(heat: Figure) -> list[float]:
+    encoding: Any = heat.spec["encoding"]
+    return list(encoding["color"]["scale"]["domain"])
 
 
 def test_a_tensor_is_drawn_by_how_far_apart_it_is_and_equal_ones_at_the_floor(report: WeightsReport) -> None:

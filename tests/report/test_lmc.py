@@ -6,8 +6,10 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING, bundled_questions
 from dami_merge.checkpoint.differences import ConfigDifference
@@ -53,8 +55,71 @@ def test_a_page_is_drawn_whole_without_a_word_on_the_console_or_a_request(
     widths = opened.page.locator("[data-figure] svg").evaluate_all(
         "all => all.map(e => e.getBoundingClientRect().width)"
     )
-    assert len(widths) == 7
+    assert len(widths) == 8
     assert min(widths) > width / 3
+
+
+OVERLAPPING = """figure => {
+  const shown = [...figure.querySelectorAll("svg text")]
+    .filter(e => e.textContent && +getComputedStyle(e).opacity);
+  const boxes = shown.map(e => [e.textContent, e.getBoundingClientRect()]);
+  const whole = figure.querySelector("svg").getBoundingClientRect();
+  const right = Math.min(whole.right, innerWidth);
+  const found = boxes.filter(([, b]) => b.left < whole.left - 1 || b.right > right + 1)
+    .map(([text]) => "cut: " + text);
+  for (const [n, [one, a]] of boxes.entries())
+    for (const [other, b] of boxes.slice(n + 1))
+      if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+        found.push(one + " covers " + other);
+  return found;
+}"""
+"""What a reader could not read: texts of a figure that are cut, or that cover each other."""
+
+
+def mixture_page(tmp_path: Path) -> Path:
+    """A mixture of 48 layers of 128 experts, one of them broken."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "mlp.experts.gate_up_proj": (128, 4, 6),
+        "mlp.experts.down_proj": (128, 3, 4),
+        "mlp.gate.weight": (128, 4),
+    }
+    tensors = {
+        f"model.language_model.layers.{n}.{kind}": torch.randn(*shape, generator=generator)
+        for n in range(48)
+        for kind, shape in shapes.items()
+    }
+    other = near(tensors, noise=0.03)
+    other["model.language_model.layers.17.mlp.experts.down_proj"][5].neg_()
+    sides = open_both(
+        str(write_checkpoint(tmp_path / "a", tensors)), str(write_checkpoint(tmp_path / "b", other))
+    )
+    file = tmp_path / "mixture.html"
+    check = Check(weights_of(*sides), None, examine_difference(*sides), examine_rounding(*sides))
+    file.write_text(lmc_page(check), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_of_a_figure_is_cut_or_covers_another(
+    reader: Reader, page_file: Path, tmp_path: Path, width: int
+) -> None:
+    for file in (page_file, mixture_page(tmp_path)):
+        opened = reader.open(file, width=width)
+        assert opened.complaints(file) == []
+        for place in opened.page.locator("[data-figure]").all():
+            assert (place.get_attribute("data-figure"), place.evaluate(OVERLAPPING)) == (
+                place.get_attribute("data-figure"),
+                [],
+            )
+
+
+def test_every_figure_names_both_axes(found: Check) -> None:
+    for each in lmc_figures.lmc_figures(found):
+        spec: Any = each.spec
+        for layer in spec.get("layer", [spec]):
+            for axis in set(layer["encoding"]) & {"x", "y"}:
+                assert layer["encoding"][axis].get("title"), (each.name, axis)
 
 
 def test_text_stands_out_from_the_ground_in_the_light_and_in_the_dark(
@@ -88,11 +153,12 @@ def test_a_cell_of_the_heat_map_shows_its_values_on_hover(
     reader: Reader, page_file: Path, found: Check
 ) -> None:
     opened = reader.open(page_file)
-    cells = opened.page.locator("[data-figure=heat] .mark-rect path")
-    assert cells.count() == len(found.weights.cells)
+    cells = opened.page.locator("[data-figure=heat] .mark-rect.role-mark path")
+    inside = [cell for cell in found.weights.cells if cell.layer.startswith("model.layers.")]
+    assert cells.count() == len(inside)
     cells.nth(1).hover()
     shown = opened.page.locator("#vg-tooltip-element").inner_text()
-    cell = found.weights.cells[1]
+    cell = inside[1]
     assert cell.layer in shown
     assert cell.module in shown
     assert f"{cell.similarity.cosine:.6f}" in shown
@@ -111,6 +177,22 @@ def test_the_page_says_the_verdict_the_answers_and_the_next_step(reader: Reader,
     ]
     assert "build a grid" in page.locator("ul").first.inner_text()
     assert page.locator("li code").first.inner_text() == "sweep"
+
+
+def test_the_figure_of_beginnings_shows_every_lambda_and_where_prompts_turn(
+    reader: Reader, page_file: Path, found: Check
+) -> None:
+    assert found.path is not None
+    dial = found.path.dial
+    assert dial is not None
+    opened = reader.open(page_file)
+    points = opened.page.locator("[data-figure=dial] .mark-symbol path")
+    assert points.count() == len(dial.lambdas)
+    points.nth(1).hover()
+    assert f"{dial.share[1]:.1%}" in opened.page.locator("#vg-tooltip-element").inner_text()
+    assert opened.page.locator("[data-figure=dial] .mark-rect path").count() == len(dial.flips)
+    said = opened.page.locator("[data-figure=dial]").locator("xpath=..").inner_text()
+    assert f"averaged over the {len(dial.starts)} prompts" in said
 
 
 def test_without_a_path_it_says_what_was_not_asked(reader: Reader, found: Check, tmp_path: Path) -> None:
@@ -160,7 +242,10 @@ def test_a_model_of_zeros_and_a_model_of_many_tensors_are_drawn(
     opened = reader.open(file)
     assert opened.console == []
     assert opened.page.locator(".verdict.bad").count() == 1
-    assert f"Shown are the 3 of {len(left)} tensors that are farthest apart." in opened.page.content()
+    assert (
+        f"Shown are the 3 of {len(left)} tensors and experts that are farthest apart."
+        in opened.page.content()
+    )
     assert opened.page.locator("[data-figure=distribution] .mark-symbol.marks path").count() == 3
 
 
@@ -173,12 +258,13 @@ def test_every_figure_becomes_svg_and_png_without_a_browser(found: Check) -> Non
         "rounding",
         "loss",
         "steps",
+        "dial",
         "spectrum",
     ]
     for each in figures:
         assert svg(each).startswith("<svg")
         assert png(each)[:8] == b"\x89PNG\r\n\x1a\n"
-    assert "model.layers.3" in svg(figures[0])
+    assert "layer of model.layers" in svg(figures[0])
 
 
 def test_a_pair_that_does_not_differ_is_said_to_and_drawn(reader: Reader, tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ def test_a_grid_and_its_pair_give_the_same_answers_and_a_report_of_what_the_file
     assert found == other
 
 
+def test_a_pair_of_swapped_sides_is_warned_of_before_the_work(tmp_path: Path) -> None:
+    notes: list[str] = []
+    few = SweepRecipe(questions="bundled", limit=1, samples=1, temperature=0, max_tokens=8, lambdas=[0])
+    for sides in ((BUNDLED_THINKING, BUNDLED_INSTRUCT), (BUNDLED_INSTRUCT, BUNDLED_THINKING)):
+        path = tmp_path / f"{len(notes)}.jsonl"
+        sweep(SweptPair.open(*sides), path, few, engine=CPU, on_note=notes.append)
+    (warning,) = [note for note in notes if "swapped" in note]
+    assert warning == notes[0]
+    assert warning.startswith(
+        "warning: the sides look swapped: dami-merge/tiny-thinking is given as Instruct"
+    )
+
+
 def test_notes_come_before_the_work_and_a_second_call_resumes(tiny_grid: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     events: list[str] = []

@@ -99,11 +99,10 @@ def _questions(
     for number, record in enumerate(records, 1):
         fields = lower(record.fields)
         try:
-            draft = _draft(fields, chosen)
+            question = _finished(_draft(fields, chosen), number, suffix)
         except Unfit as unfit:
             found.append(Problem("question", f"{name}, {record.place}: {unfit}"))
             continue
-        question = _finished(draft, number, suffix)
         places[question.id].append(record.place)
         questions.append(question)
     found += [
@@ -147,6 +146,14 @@ def _names(fields: dict[str, object]) -> str:
 
 
 def _finished(draft: Draft, number: int, suffix: str | None) -> Question:
+    try:
+        "".join(
+            (draft.id, draft.group, draft.answer, *(f"{m.role}{m.content}" for m in draft.messages))
+        ).encode()
+    except UnicodeEncodeError as error:
+        raise Unfit(
+            f"contains a lone surrogate ({error.object[error.start]!a}), half of a character"
+        ) from error
     ending = "" if draft.native else SUFFIXES[draft.kind] if suffix is None else suffix
     *before, last = draft.messages
     if ending:

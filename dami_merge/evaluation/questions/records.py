@@ -40,11 +40,17 @@ def read_records(path: Path) -> tuple[list[Record], list[Problem]]:
     if path.suffix in {".gz", ".zst", ".zip", ".parquet", ".arrow", ".xlsx"}:
         raise _refused(f"{path}: {path.suffix} files are unsupported")
     try:
+        if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+            raise _refused(f"{path} is not a regular file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise _refused(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _refused(f"{path} is not valid UTF-8") from error
+        raise _refused(
+            f"{path} is not valid UTF-8", "convert it, for example with `iconv -t UTF-8`"
+        ) from error
+    except ValueError as error:  # a NUL in the name
+        raise _refused(f"{str(path)!a}: {error}") from error
     entries = list(_csv(path, text) if path.suffix == ".csv" else _json(path, text))
     records = [Record(place, fields) for place, fields in entries if isinstance(fields, dict)]
     problems = [
@@ -71,6 +77,8 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]
 def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
     try:
         document = json.loads(text)
+    except RecursionError as error:
+        raise _refused(f"{path} is nested too deeply") from error
     except ValueError as error:
         if path.suffix == ".json" and "\n{" not in text.strip():
             raise _refused(f"{path}: {error}") from error
@@ -92,8 +100,11 @@ def _json_lines(text: str) -> Iterator[tuple[str, dict[str, object] | str]]:
         except ValueError as error:
             yield f"line {number}", f"invalid JSON: {error}"
             continue
+        except RecursionError:
+            yield f"line {number}", "nested too deeply"
+            continue
         yield f"line {number}", entry if isinstance(entry, dict) else "not a JSON object"
 
 
-def _refused(message: str) -> InputRefused:
-    return InputRefused([Problem("questions", message, _HINT)])
+def _refused(message: str, hint: str = _HINT) -> InputRefused:
+    return InputRefused([Problem("questions", message, hint)])

@@ -3,6 +3,7 @@ r"""The fields of known datasets: turn one record into one question. Knows no fi
 import hashlib
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -77,7 +78,7 @@ def _text(fields: Fields, name: str) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else str(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Unfit(f"{name!r} is {value!r}, not a string or a number")
+        raise Unfit(f"{name!r} is {reprlib.repr(value)}, not a string or a number")
     text = str(value).strip()
     if not text:
         raise Unfit(f"{name!r} is empty")
@@ -97,14 +98,14 @@ def _asked(prompt: str) -> tuple[Message, ...]:
 def _letter(answer: str) -> str:
     match = _LETTER.fullmatch(answer)
     if match is None:
-        raise Unfit(f"the answer to a choice question must be a letter, not {answer!r}")
+        raise Unfit(f"the answer to a choice question must be a letter, not {reprlib.repr(answer)}")
     return match[1].upper()
 
 
 def _native(fields: Fields) -> Draft:
     kind = _optional(fields, "kind") or "math"
     if kind not in get_args(AnswerKind):
-        raise Unfit(f"'kind' is {kind!r}, not one of {', '.join(get_args(AnswerKind))}")
+        raise Unfit(f"'kind' is {reprlib.repr(kind)}, not one of {', '.join(get_args(AnswerKind))}")
     if "messages" in fields and "prompt" in fields:
         raise Unfit("has both 'prompt' and 'messages'")
     messages = _messages(fields["messages"]) if "messages" in fields else (Message("user", _raw(fields)),)
@@ -132,7 +133,7 @@ def _messages(value: object) -> tuple[Message, ...]:
         raise Unfit("'messages' is not a non-empty list")
     messages = tuple(_message(turn) for turn in value)
     if messages[-1].role != "user":
-        raise Unfit(f"the last message is from {messages[-1].role!r}, not from 'user'")
+        raise Unfit(f"the last message is from {reprlib.repr(messages[-1].role)}, not from 'user'")
     return messages
 
 
@@ -240,7 +241,8 @@ def _is_generated(fields: Fields) -> bool:
 
 
 def _is_gsm8k(fields: Fields) -> bool:
-    return _has("question", "answer")(fields) and "####" in str(fields["answer"])
+    answer = fields.get("answer")
+    return "question" in fields and isinstance(answer, str) and "####" in answer
 
 
 SHAPES: dict[str, Shape] = {

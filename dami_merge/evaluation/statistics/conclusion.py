@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dami_merge.evaluation.statistics.bootstrap import Difference, Resamples
 from dami_merge.evaluation.statistics.changes import (
     Change,
-    Quantity,
+    Curve,
     Stretch,
     abrupt_stretches,
     changes,
@@ -51,11 +51,11 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
         start: Of a switch: the last λ before it.
         stop: Of a switch: the first λ after it.
         suspected: Share of resamples in which there is a switch, if that is above one half but less than
-            95%; else None.
+            95%; else None. Then nothing else is concluded.
         changes: How each quantity changes over λ.
         gains: Each λ between the ends against mixing the ends.
-        better: λ whose gain is clear, ascending: above 0 in 97.5% of the resamples, the rest divided by the
-            number of λ between the ends.
+        better: λ whose gain is clear, ascending: above 0 in 97.5% of the resamples, corrected by
+            `distinct` for the number of λ and of questions.
         rival: The λ to serve instead of Thinking; None if λ = 1 was not measured or nothing rivals it.
         needed: If there are too few questions, about how many would do; None if that cannot be estimated.
     """
@@ -79,7 +79,7 @@ def conclude(drawn: Resamples) -> Conclusion:
     if not any(point.accuracy for point in drawn.points):
         return Conclusion(kind="none correct", confidence=None, changes=changes(drawn))
     against = gain_matrix(drawn) if len(drawn.points) > 1 else np.empty((1, 0))
-    clear = distinct(against) & (against.mean(axis=0) > 0)
+    clear = distinct(against, questions=drawn.questions) & (against.mean(axis=0) > 0)
     inner = [point.lam for point in drawn.points[1:-1]]
     shown = Conclusion(
         kind="dial",
@@ -102,8 +102,8 @@ def _decided(drawn: Resamples, shown: Conclusion, better: NDArray[np.float64]) -
         return msgspec.structs.replace(
             shown, kind="switch", start=ends[0], stop=ends[1], confidence=drawn.confidence(holds)
         )
-    if LEVEL > likely > 0.5:
-        shown = msgspec.structs.replace(shown, suspected=drawn.confidence(holds))
+    if likely > 0.5:
+        return msgspec.structs.replace(shown, kind="too few questions", suspected=drawn.confidence(holds))
     if len(drawn.points) == 2:
         return msgspec.structs.replace(shown, kind="only ends")
     if shown.better:
@@ -115,7 +115,7 @@ def _decided(drawn: Resamples, shown: Conclusion, better: NDArray[np.float64]) -
 def _switch(drawn: Resamples, shown: Conclusion) -> tuple[Stretch | None, NDArray[np.bool_]]:
     """Return where accuracy and behaviour change at once, and the resamples with that, shape [B]."""
     lambdas = [point.lam for point in drawn.points]
-    abrupt: dict[Quantity, Stretch] = {
+    abrupt: dict[Curve, Stretch] = {
         each.quantity: (lambdas.index(each.start), lambdas.index(each.stop))
         for each in shown.changes
         if each.form == "abrupt"
@@ -128,7 +128,7 @@ def _switch(drawn: Resamples, shown: Conclusion) -> tuple[Stretch | None, NDArra
     first = min(right[0], *(part[0] for part in together.values()))
     last = max(right[1], *(part[1] for part in together.values()))
 
-    def there(quantity: Quantity) -> NDArray[np.bool_]:
+    def there(quantity: Curve) -> NDArray[np.bool_]:
         found = abrupt_stretches(drawn, quantity)
         hits = [holds for part, holds in found.items() if overlap(part, (first, last))]
         return np.logical_or.reduce(hits) if hits else never

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from dami_merge.evaluation.statistics.changes import Change, Quantity
+from dami_merge.evaluation.statistics.changes import Change, Curve
 from dami_merge.evaluation.statistics.conclusion import Conclusion, ConclusionKind
 from dami_merge.evaluation.statistics.interval import FEWEST, LEVEL
 from dami_merge.evaluation.statistics.mixing import Gain
@@ -32,7 +32,7 @@ HEADLINES: dict[ConclusionKind, str] = {
 }
 
 _MARGIN = f"{100 * MARGIN:.0f} points"
-_NOUNS: dict[Quantity, str] = {
+_NOUNS: dict[Curve, str] = {
     "opened": "the share of answers with a thinking block",
     "closed": "the share of answers with a closed thinking block",
     "tokens": "mean tokens",
@@ -74,7 +74,7 @@ def _dial(comparison: Comparison, found: Conclusion) -> tuple[str, ...]:
         f"{resampled(found.confidence)}.",
         f"The most is gained at λ = {label(best.lam)}: {points(best.gain, best.interval)} over that mixture.",
         _budgets(comparison),
-        *_pace(found),
+        *_pace(comparison, found),
     )
 
 
@@ -91,10 +91,11 @@ def _budgets(comparison: Comparison) -> str:
     return f"For a budget of mean tokens, serve {told}."
 
 
-def _pace(found: Conclusion) -> tuple[str, ...]:
+def _pace(comparison: Comparison, found: Conclusion) -> tuple[str, ...]:
     """Say how accuracy changes, and what changes in another way than accuracy."""
     by_name = {each.quantity: each for each in found.changes}
     accuracy = by_name.get("accuracy")
+    gradual = accuracy is not None and accuracy.form == "gradual"
     said = []
     if accuracy is not None and accuracy.form == "coarse":
         said.append(
@@ -103,12 +104,26 @@ def _pace(found: Conclusion) -> tuple[str, ...]:
         )
     if accuracy is not None and accuracy.form == "abrupt":
         said.append(_steep(accuracy, ""))
+    if accuracy is not None and accuracy.form == "there and back":
+        said.append(_detour(comparison, accuracy))
     for name in ("closed", "opened"):
         block = by_name.get(name)
         if block is not None and block.form == "abrupt" and (accuracy is None or accuracy.form != "abrupt"):
-            said.append(_steep(block, ", while accuracy changes gradually" if accuracy else ""))
+            said.append(_steep(block, ", while accuracy changes gradually" if gradual else ""))
             break
     return tuple(said)
+
+
+def _detour(comparison: Comparison, accuracy: Change) -> str:
+    """Name the λ whose accuracy is furthest outside of that of the ends."""
+    first, *inner, last = comparison.points
+    low, high = sorted((first.accuracy, last.accuracy))
+    furthest = max(inner, key=lambda each: max(low - each.accuracy, each.accuracy - high))
+    where = "below" if furthest.accuracy < low else "above"
+    return (
+        f"Accuracy goes there and back{resampled(accuracy.confidence)}: at λ = {label(furthest.lam)} it is"
+        f" {furthest.accuracy:.1%}, {where} both ends ({first.accuracy:.1%} and {last.accuracy:.1%})."
+    )
 
 
 def _steep(change: Change, rest: str) -> str:
@@ -182,7 +197,7 @@ def _mixture(comparison: Comparison, found: Conclusion) -> tuple[str, ...]:
     return (
         f"No λ between the ends is better than mixing them: {_mixing(comparison)} is as accurate for the same"
         f" tokens, within {_MARGIN}{resampled(found.confidence)}.",
-        *_pace(found),
+        *_pace(comparison, found),
     )
 
 
@@ -191,7 +206,7 @@ def _constant(comparison: Comparison, found: Conclusion) -> tuple[str, ...]:
     return (
         f"Accuracy does not depend on λ here, within {_MARGIN}{resampled(found.confidence)}:"
         f" serve the λ with the fewest tokens, λ = {label(cheapest.lam)}.",
-        *_pace(found),
+        *_pace(comparison, found),
     )
 
 
@@ -228,7 +243,7 @@ def _too_few(comparison: Comparison, found: Conclusion) -> tuple[str, ...]:
         f"Too few questions to tell whether any λ between the ends is better than {_mixing(comparison)} for"
         f" the same tokens: the best on {count:,} questions is λ = {label(best.lam)},"
         f" {points(best.gain, best.interval)} over that mixture{_needed(found.needed)}.",
-        *_pace(found),
+        *_pace(comparison, found),
     )
 
 

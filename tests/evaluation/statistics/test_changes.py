@@ -48,6 +48,8 @@ def test_the_accuracy_of_a_pair_that_switches_is_abrupt_where_it_switches() -> N
         (("0", "1"), (0.1, 0.5), "coarse", ("0", "1")),
         (("0", "0.1", "0.2", "1"), (0.1, 0.12, 0.2, 0.5), "coarse", ("0.2", "1")),
         (("0", "0.1", "0.2", "1"), (0.5, 0.3, 0.1, 0.1), "abrupt", ("0", "0.2")),  # in two steps, and down
+        (("0", "0.25", "0.5", "0.75", "1"), (0.5, 0.1, 0.2, 0.4, 0.6), "there and back", ("0", "0.25")),
+        (("0", "0.25", "0.5", "0.75", "1"), (0.1, 0.7, 0.7, 0.4, 0.4), "abrupt", ("0", "0.25")),  # half
         (("0.6", "0.7", "0.8", "0.9"), (0.1, 0.1, 0.5, 0.5), "coarse", ("0.7", "0.8")),  # a third of the λ
     ],
 )  # fmt: skip
@@ -96,9 +98,18 @@ def test_a_form_is_as_sure_as_the_resamples_that_have_it() -> None:
 def test_many_differences_must_each_be_clearer_than_one() -> None:
     values = np.ones((1000, 1))
     values[:20] = -1  # 98% in one direction
-    assert distinct(values).tolist() == [True]
-    assert distinct(np.hstack([values, -values])).tolist() == [False, False]
-    assert distinct(np.hstack([np.ones((1000, 1)), np.zeros((1000, 1))])).tolist() == [True, False]
+    assert distinct(values, questions=10_000).tolist() == [True]
+    assert distinct(np.hstack([values, -values]), questions=10_000).tolist() == [False, False]
+    one_of_two = np.hstack([np.ones((1000, 1)), np.zeros((1000, 1))])
+    assert distinct(one_of_two, questions=10).tolist() == [True, False]
+
+
+def test_few_questions_must_be_clearer_than_many() -> None:
+    """Of ten: Φ(√(10/9) t_9), where t_9 = 2.2622 is the quantile of .975; Φ(2.3846) = 0.99145."""
+    for misses, clear in ((8, True), (9, False)):  # 99.2% and 99.1% in one direction
+        values = np.ones((1000, 1))
+        values[:misses] = -1
+        assert distinct(values, questions=10).tolist() == [clear]
 
 
 @pytest.mark.parametrize(

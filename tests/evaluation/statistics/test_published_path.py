@@ -136,3 +136,16 @@ def test_four_fifths_is_as_accurate_as_thinking_with_23_percent_fewer_tokens() -
         " λ = 0.60, while accuracy changes gradually.",
         "λ = 0.80 is as accurate as Thinking, within 3 points, with 23% fewer tokens: +0.1 points.",
     )
+
+
+def test_the_dip_of_ifeval_is_no_switch() -> None:
+    """Blocks appear where accuracy recovers, but what is before is not as Instruct: it is far below."""
+    blocks = {point.lam: point.closed for point in AIME}
+    points = [Point(each.lam, each.accuracy, each.tokens, blocks[each.lam]) for each in IFEVAL]
+    found = conclude(published(points, questions=541))
+    assert (found.kind, found.better) == ("dial", lambdas("0.6", "0.8"))
+    assert {change.quantity: change.form for change in found.changes} == {
+        "closed": "abrupt", "tokens": "there and back", "accuracy": "there and back"
+    }  # fmt: skip
+    said = verdict(compare_lambdas(published(points, questions=541)))
+    assert "Accuracy goes there and back: at λ = 0.50 it is 68.8%, below both ends (83.5% and 86.6%)." in said
