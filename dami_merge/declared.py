@@ -1,5 +1,6 @@
 """Files declared as msgspec structs: strict YAML in, sorted JSON out. Knows nothing about specific files."""
 
+import errno
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -40,7 +41,8 @@ def parse_yaml(path: Path) -> object:
     """
     try:
         if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
-            raise RecipeError(f"{path} is not a regular file", hint="pass the path of a YAML file")
+            cause = OSError(errno.EINVAL, "not a regular file")
+            raise RecipeError(f"{path} is not a regular file", hint="pass the path of a YAML file") from cause
         if path.stat().st_size > MOST_BYTES:
             raise RecipeError(
                 f"{path} has more than {MOST_BYTES:,} bytes", hint="it is probably another file"

@@ -5,6 +5,8 @@ variable sets it.
 """
 
 import os
+import tempfile
+from pathlib import Path
 
 _PREFIXES = ("HF_", "HUGGING_FACE_", "HUGGINGFACE_", "TRANSFORMERS_", "OPENAI_", "CLICOLOR", "PYTORCH_")
 _NAMES = frozenset(
@@ -21,3 +23,6 @@ def is_foreign(name: str) -> bool:
 
 for _name in list(filter(is_foreign, os.environ)):
     del os.environ[_name]
+
+if not os.access(Path.home(), os.W_OK):  # Triton keeps what it compiles in a folder there
+    os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp(prefix="triton-"))

@@ -146,7 +146,7 @@ class Conversation:
         except UnicodeEncodeError as error:
             message = "a question holds a lone surrogate, which is no character and cannot be sent"
             raise BackendError(message, hint="correct the text of the question") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"{self._endpoint.base_url} returned invalid JSON: {error}"
             raise BackendError(message) from error
         return self._read(reply, time.perf_counter() - began)

@@ -15,6 +15,8 @@ _REASONING_FIELDS = ("reasoning_content", "reasoning")
 """Fields in which vLLM, SGLang and transformers return the reasoning that their parsers separate."""
 
 _SHOWN = 200
+_MOST_TOKENS = 2**31 - 1
+"""No model generates as many for one answer."""
 
 
 def read_reply(
@@ -45,6 +47,11 @@ def read_reply(
         raise BackendError(
             "the server does not report the number of generated tokens (usage.completion_tokens)",
             hint="enable usage on the server, or pass count_tokens in Python",
+        )
+    if not 0 <= tokens <= _MOST_TOKENS:
+        raise BackendError(
+            f"the server reports {tokens} generated tokens, which cannot be",
+            hint="correct the server, or pass count_tokens in Python to a server that reports none",
         )
     finish = _finish(choice, tokens, max_tokens)
     closed = text.find(END)

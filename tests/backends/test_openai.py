@@ -232,6 +232,20 @@ def test_a_lone_surrogate_becomes_a_replacement_character_in_an_answer_and_is_re
         list(backend(server).generate([broken], SAMPLED))
 
 
+@pytest.mark.parametrize("count", [-1, 10**30])
+def test_a_count_of_tokens_that_cannot_be_is_an_error(server: ChatServer, count: int) -> None:
+    server.reply = lambda _, answer: {**answer, "usage": {**answer["usage"], "completion_tokens": count}}
+    with pytest.raises(BackendError, match=rf"reports {count} generated tokens, which cannot be"):
+        ask(server)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000 + b"]" * 100_000, b'{"choices": "\xff"}', b""])
+def test_what_is_no_json_is_an_error_however_it_is_broken(server: ChatServer, body: bytes) -> None:
+    server.faults = [Fault(200, body)]
+    with pytest.raises(BackendError, match="returned invalid JSON"):
+        ask(server)
+
+
 def test_retry_after_is_waited_for(server: ChatServer) -> None:
     server.faults = [Fault(429, wait_ms=1500)]
     began = time.monotonic()

@@ -96,8 +96,8 @@ def test_a_limit_of_the_shell_is_named_with_its_command(
         ("file", ("verify", "file"), "Not a directory"),
         ("file", ("grid", "-o", "file/grid", "--lambdas", "0.5"), "file"),
         ("file", ("check-lmc", "--csv", "file/t.csv"), "is a file"),
-        ("folder", ("report", "--rollouts", "folder"), "Is a directory"),
-        ("folder", ("grid", "--recipe", "folder"), "Is a directory"),
+        ("folder", ("report", "--rollouts", "folder"), "not a regular file"),
+        ("folder", ("grid", "--recipe", "folder"), "not a regular file"),
     ],
 )
 def test_a_path_that_is_none_is_unfit_input(

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from dami_merge.cli.main import commands
 from tests.checkpoints import CONFIG, near, random_tensors, write_checkpoint
+from tests.terminal import shown_on
 
 
 def run(*arguments: object) -> Result:
@@ -292,8 +293,7 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
         env=_environment(),
     )  # fmt: skip
     os.close(follower)
-    shown = os.read(leader, 1 << 16).decode(errors="replace")
-    os.close(leader)
+    shown = shown_on(leader)
     assert "model.safetensors" in shown
     assert "MB/s" in shown or "GB/s" in shown
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dami_merge.cli.drawing import Screen
 from dami_merge.cli.streams import Stream, StreamLost, unescaped
 from tests.checkpoints import near, random_tensors, write_checkpoint
+from tests.terminal import shown_on
 
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[red]\u202e"
 SHOWN = r"\u001b[31m\u001b]0;owned\u0007[red]\u202e"
@@ -146,8 +147,7 @@ def test_no_hostile_name_reaches_a_terminal_and_json_keeps_its_value(tmp_path: P
         stdout=follower, stderr=follower, check=False, env={**os.environ, "COLUMNS": "300"},
     )  # fmt: skip
     os.close(follower)
-    shown = os.read(leader, 1 << 16).decode()
-    os.close(leader)
+    shown = shown_on(leader)
     assert done.returncode in {0, 1}
     assert r"\u001b[31m\u001b]0;owned\u0007[red]\u202e" in shown
     assert not {"\x1b]", "\x07", "\u202e"} & {*shown, shown[shown.find("\x1b]") : shown.find("\x1b]") + 2]}

@@ -26,6 +26,7 @@ from dami_merge.evaluation.statistics.summary import summarise
 from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from tests.cli.test_grid import run
 from tests.evaluation.simulated import rollout
+from tests.terminal import shown_on
 
 THREE = ("--lambdas", "0,1/2,1")
 
@@ -412,8 +413,7 @@ def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tm
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
     )
     os.close(follower)
-    shown = os.read(leader, 1 << 16).decode(errors="replace")
-    os.close(leader)
+    shown = shown_on(leader)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert re.search(line.replace("40 answers", "10 answers").format("0.00"), text), text
     assert re.search(line.format("1of3"), text), text

@@ -126,6 +126,6 @@ def test_grading_without_its_package_is_refused_before_a_model_runs(
 def test_more_answers_than_fit_in_memory_are_refused_before_anything_is_written(
     tiny_grid: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="1 questions × 1 λ × 10,000,001 samples are more than 10,000,000"):
-        sweep(tiny_grid, tmp_path / "r.jsonl", SweepRecipe(limit=1, samples=10_000_001, lambdas=[1]))
+    with pytest.raises(UsageError, match="11 questions × 1 λ × 1,000,000 samples are more than 10,000,000"):
+        sweep(tiny_grid, tmp_path / "r.jsonl", SweepRecipe(limit=11, samples=1_000_000, lambdas=[1]))
     assert list(tmp_path.iterdir()) == []
