@@ -112,7 +112,10 @@ def _dial_value(dial: "Dial") -> dict[str, object]:
             {"lambda": fraction_text(lam), "share": share, "turned": turned}
             for lam, share, turned in zip(dial.lambdas, dial.share, (0, *dial.flips), strict=True)
         ],
-        "prompts": [asdict(start) for start in dial.starts],
+        "prompts": [
+            {**asdict(start), "turns": None if lam is None else fraction_text(lam)}
+            for start, lam in zip(dial.starts, dial.turns, strict=True)
+        ],
         "answers": {
             "lambdas": [fraction_text(lam) for lam in dial.written_lambdas],
             "share": list(dial.written_share),

@@ -139,13 +139,15 @@ class Dial:
         return first, last
 
     @property
-    def flips(self) -> tuple[int, ...]:
-        """For each λ but the first, the number of prompts whose greedy choice becomes Thinking's there.
-
-        A prompt counts at the smallest λ from which on its choice stays Thinking's.
-        """
+    def turns(self) -> tuple[Fraction | None, ...]:
+        """For each prompt, the smallest λ from which on its greedy choice stays Thinking's; None if none."""
         places = [_flip(start.greedy) for start in self.starts]
-        return tuple(places.count(index) for index in range(1, len(self.lambdas)))
+        return tuple(None if place is None else self.lambdas[place] for place in places)
+
+    @property
+    def flips(self) -> tuple[int, ...]:
+        """For each λ but the first, the number of prompts that turn there; see `turns`."""
+        return tuple(self.turns.count(lam) for lam in self.lambdas[1:])
 
     def flips_within(self, rise: Rise) -> int:
         """Count the prompts whose greedy choice becomes Thinking's within a stretch."""

@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_the_answers_shown_are_those_of_the_first_prompt_whose_two_models_differ
 
 
 def test_the_json_value_has_every_number() -> None:
-    value = _dial_value(DIAL)
+    value: Any = _dial_value(DIAL)
     assert value["kind"] == "switch"
     assert value["steepest"] == {"from": "1/2", "to": "1/1", "part": 0.75, "prompts": 8}
     assert value["points"] == [
@@ -64,6 +65,7 @@ def test_the_json_value_has_every_number() -> None:
         {"lambda": "1/2", "share": 0.25, "turned": 0},
         {"lambda": "1/1", "share": 1.0, "turned": 8},
     ]
+    assert {each["turns"] for each in value["prompts"]} == {"1/1"}
     assert json.loads(json.dumps(value))["answers"]["share"] == [0.0, 0.5, 1.0]
 
 

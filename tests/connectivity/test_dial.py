@@ -83,6 +83,7 @@ def test_a_prompt_turns_where_its_choice_becomes_thinkings_for_good() -> None:
     never = (False,) * 11
     starts = tuple(replace(dial.starts[0], greedy=greedy) for greedy in (wavering, always, never))
     turned = replace(dial, starts=starts)
+    assert turned.turns == (Fraction(2, 5), None, None)
     assert turned.flips == (0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
     assert turned.flips_within(Rise(Fraction(3, 10), Fraction(2, 5), 0.5)) == 1
     assert turned.flips_within(Rise(Fraction(2, 5), Fraction(1, 2), 0.5)) == 0

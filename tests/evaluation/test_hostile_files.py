@@ -166,8 +166,8 @@ def test_a_folder_a_pipe_and_a_name_with_a_nul_are_refused_at_once(tmp_path: Pat
 
 ALIASES = "a: &a [x, x]\n" + "\n".join(f"{b}: &{b} [*{a}, *{a}]" for a, b in pairwise("abcdefghijkl"))
 RECIPES = {
-    "deep list": ("questions: " + "[" * DEEP, "nested too deeply"),
-    "deep mapping": ("{a: " * 5000, "nested too deeply"),
+    "deep list": ("questions: " + "[\n" * DEEP, "nested too deeply"),
+    "deep mapping": ("{a:\n" * 5000, "nested too deeply"),
     "aliases": (ALIASES, "unknown field"),
     "loop": ("lambdas: &a [*a]", "lambdas"),
     "surrogate": ('questions: "a\\uD800"', "half of a surrogate pair|not valid YAML"),

@@ -273,6 +273,7 @@ def test_lambdas_may_be_added_to_an_unfinished_grid(folders: Folders, tmp_path: 
     assert tree(tmp_path / "grid") == tree(build_grid(plan_of(folders, tmp_path / "new", lambdas=FOUR)).path)
 
 
+@pytest.mark.slow
 def test_adding_a_lambda_killed_at_any_step_leaves_a_valid_grid_and_is_resumed(
     folders: Folders, grid: Path, tmp_path: Path
 ) -> None:

@@ -72,7 +72,9 @@ def test_the_bits_are_torchs(form: Kernel, dtype: torch.dtype, lambdas: list[Fra
 
 
 @every_form
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)], ids=str
+)
 def test_every_bit_pattern_of_one_side_comes_out_as_from_torch(form: Kernel, dtype: torch.dtype) -> None:
     patterns = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(dtype)
     left = patterns[torch.isfinite(patterns)]

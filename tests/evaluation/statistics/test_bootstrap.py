@@ -177,6 +177,7 @@ def test_no_ratio_is_told_where_a_resample_has_no_tokens() -> None:
     assert found.tokens_ratio_interval is None
 
 
+@pytest.mark.slow
 def test_paired_intervals_cover_the_truth_as_often_as_they_say_and_unpaired_ones_far_more() -> None:
     """100 very unequal questions, 4 samples; λ = 1/2 raises each chance by .1 and mean tokens by 50."""
     accuracy = tokens = unpaired = 0

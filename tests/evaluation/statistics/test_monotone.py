@@ -81,6 +81,7 @@ def test_equal_columns_of_unequal_cells_do_not_fall_by_rounding() -> None:
     assert violations(drawn.points, resamples=drawn) == ()
 
 
+@pytest.mark.slow
 def test_a_path_that_does_not_fall_is_seldom_said_to_fall_with_confidence() -> None:
     generator = np.random.default_rng(0)
     false = 0
