@@ -1,11 +1,18 @@
 """`python -m dami_merge` is `dami-merge`. Ctrl-C is handled before the command line is imported."""
 
+import os
+
 from dami_merge.cli.interrupt import arm
+
+SPINS = "3000"
+"""Turns for which a thread of torch waits awake for the others; libgomp's own number is a hundred times larger."""
 
 
 def start() -> None:
     """Run the program."""
     arm()
+    if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch is imported
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     from dami_merge.cli.main import main
 
     main()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-SMALL_MODEL = 20_000_000
+SMALL_MODEL = 1_000_000
 """Number of parameters up to which one thread runs a model."""
 
 
@@ -22,9 +22,9 @@ def cpu_workers() -> int:
 def model_threads(parameters: int) -> int:
     """Return how many threads torch should use to run a model on the CPU.
 
-    Each operation of a small model is over before a second thread is awake, and beside other work torch's
-    threads wait for each other while they spin: one thread is then many times faster. Source: ours, measured
-    by `tools/bench_threads.py`.
+    A small model gains nothing from a second thread, and beside other work torch's threads wait for each other
+    while they spin: one thread is then several times faster. Source: ours, measured by
+    `tools/bench_threads.py`. For larger models, the command line makes the threads spin less.
 
     Args:
         parameters: Number of parameters of the model.
