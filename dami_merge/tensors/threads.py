@@ -22,9 +22,9 @@ def cpu_workers() -> int:
 def model_threads(parameters: int) -> int:
     """Return how many threads torch should use to run a model on the CPU.
 
-    A small model gains nothing from a second thread, and beside other work torch's threads wait for each other
-    while they spin: one thread is then several times faster. Source: ours, measured by
-    `tools/bench_threads.py`. For larger models, the command line makes the threads spin less.
+    A small model gains nothing from a second thread, and beside other work torch's threads wait for each
+    other while they spin: one thread is then several times faster. For larger models, the command line makes
+    the threads spin less. Source: ours, measured by `tools/bench_threads.py`.
 
     Args:
         parameters: Number of parameters of the model.
