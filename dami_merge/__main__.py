@@ -5,7 +5,7 @@ import os
 from dami_merge.cli.interrupt import arm
 
 SPINS = "3000"
-"""Turns for which a thread of torch waits awake for the others; libgomp's own number is a hundred times that."""
+"""Turns for which a thread of torch waits awake for the others; libgomp would take a hundred times that."""
 
 
 def start() -> None:
