@@ -39,6 +39,16 @@ def test_a_pair_is_trained_and_measured_from_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_bundled_pair_is_a_dial_and_a_pair_that_is_fine_tuned_for_longer_a_switch() -> None:
+    quick = ("--pair", "40x5e-3", "--questions", 3)
+    lines = [line.split(" | ") for line in tool("calibrate_dial.py", *quick).splitlines()[2:]]
+    assert [(line[0], line[2], line[-1]) for line in lines] == [
+        ("| bundled", "yes yes", "dial |"),
+        ("| 40x5e-3", "yes yes", "switch |"),
+    ]
+
+
+@pytest.mark.slow
 def test_the_benchmarks_measure_everything_they_name(tmp_path: Path) -> None:
     few = ("--rounds", 1, "--steps", 2, "--multi-lambdas", 1, "--naive-lambdas", 1)
     for layout in ("qwen3", "small", "large"):
