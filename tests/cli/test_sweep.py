@@ -363,6 +363,7 @@ def _begun(path: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
         yield process
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -> None:
     options = ("--lambdas", "0,1/2,1", "--limit", "60", "--samples", "2", "--batch-size", "4")
     path = tmp_path / "r.jsonl"
@@ -388,6 +389,7 @@ def test_ctrl_c_keeps_whole_lines_and_the_same_command_goes_on(tmp_path: Path) -
     assert _answers(path) == _answers(whole)
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_how_far_a_sweep_is_and_a_pipe_a_line_for_each_lambda(tmp_path: Path) -> None:
     options = ("--lambdas", "0,1/3", "--limit", "20", "--samples", "2")
     command = [sys.executable, "-m", "dami_merge", "sweep", "--live", "bundled:tiny/instruct",

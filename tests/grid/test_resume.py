@@ -59,7 +59,7 @@ def runs(jobs: list[dict[str, object]]) -> list[list[int]]:
     return outcomes
 
 
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_killed_at_any_step_is_resumed_and_ends_byte_identical(
     stride: int, folders: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
