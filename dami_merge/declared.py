@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from dami_merge.errors import RecipeError
+from dami_merge.files import is_special
 
 MOST_BYTES = 1 << 20
 """A larger file is not a recipe."""
@@ -40,7 +41,7 @@ def parse_yaml(path: Path) -> object:
         RecipeError: The file cannot be read or parsed, or has a duplicate field.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+        if is_special(path):
             cause = OSError(errno.EINVAL, "not a regular file")
             raise RecipeError(f"{path} is not a regular file", hint="pass the path of a YAML file") from cause
         if path.stat().st_size > MOST_BYTES:

@@ -185,6 +185,14 @@ def disk_full(folder: Path, *, resumes: bool = True) -> DiskFull:
     )
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path is anything but a regular file, such as a pipe, whose reader might wait for ever.
+
+    A path where nothing is, or that may not be looked at, is not: opening it says why.
+    """
+    return path.exists() and not path.is_file()
+
+
 def free_bytes(path: Path) -> int:
     """Return the bytes available to this user on the disk of `path`, which need not exist yet."""
     place = path.absolute()

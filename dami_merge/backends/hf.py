@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from dami_merge.backends.batch_size import rows_that_fit
 from dami_merge.backends.dialogue import Decoded, Dialogue, Prompt
@@ -30,6 +29,7 @@ from dami_merge.checkpoint.source import open_both
 from dami_merge.errors import BackendError, DeviceUnfit, UsageError
 from dami_merge.evaluation.generation import Generation, Request, by_lambda
 from dami_merge.lambdas import label
+from dami_merge.live.generating import continued
 from dami_merge.sampling import SamplingSettings
 from dami_merge.tensors.threads import fitting_threads
 
@@ -203,13 +203,20 @@ def _answers(
     sampling: SamplingSettings,
     lam: Fraction,
 ) -> list[Decoded]:
-    ids, mask = _padded(batch, dialogue.pad_id, model.device)
-    draw = Draw(sampling, [row.seed for row in batch], prompt_tokens=ids.shape[1])
+    longest = max(len(row.prompt.ids) for row in batch)
+    draw = Draw(sampling, [row.seed for row in batch], prompt_tokens=longest)
     try:
-        with torch.inference_mode(), fitting_threads(model):
-            whole = _generated(model, ids, mask, dialogue, draw, sampling.max_tokens)
+        with fitting_threads(model):
+            rows = continued(
+                model,
+                [row.prompt.ids for row in batch],
+                new_tokens=sampling.max_tokens,
+                end_ids=dialogue.end_ids,
+                pad_id=dialogue.pad_id,
+                processors=[draw],
+            )
     except torch.cuda.OutOfMemoryError as error:
-        what = f"{len(batch)} answers of {ids.shape[1] + sampling.max_tokens} tokens"
+        what = f"{len(batch)} answers of {longest + sampling.max_tokens} tokens"
         raise DeviceUnfit(
             f"{what} do not fit on {model.device}", hint="use a smaller --batch-size or --max-tokens"
         ) from error
@@ -218,37 +225,4 @@ def _answers(
             f"the model of λ = {label(lam)} computes NaN in {model.dtype}",
             hint="try a wider --dtype; `dami-merge verify` shows whether the checkpoint is damaged",
         )
-    rows: list[list[int]] = whole[:, ids.shape[1] :].tolist()
     return [dialogue.answer(row) for row in rows]
-
-
-def _generated(
-    model: "PreTrainedModel", ids: Tensor, mask: Tensor, dialogue: Dialogue, draw: Draw, max_tokens: int
-) -> Tensor:
-    from transformers import GenerationConfig, LogitsProcessorList
-
-    config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
-        do_sample=False,  # `draw` leaves one token
-        max_new_tokens=max_tokens,
-        eos_token_id=list(dialogue.end_ids),
-        pad_token_id=dialogue.pad_id,
-    )
-    # `generate` takes missing settings from here, so that none of the model's own penalties apply
-    model.generation_config = config
-    generate: Any = model.generate
-    whole: Tensor = generate(
-        ids,
-        attention_mask=mask,
-        generation_config=config,
-        logits_processor=LogitsProcessorList([draw]),
-    )
-    return whole
-
-
-def _padded(batch: Sequence[_Prompted], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return ids and attention mask, each of shape [rows, longest prompt] and padded on the left."""
-    longest = max(len(row.prompt.ids) for row in batch)
-    gaps = [longest - len(row.prompt.ids) for row in batch]
-    ids = [[pad] * gap + list(row.prompt.ids) for gap, row in zip(gaps, batch, strict=True)]
-    mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

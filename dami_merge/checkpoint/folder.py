@@ -24,7 +24,7 @@ SIDECAR_PATTERNS = (
 """Files copied byte for byte from the donor: tokenizer, templates, processors, remote code, licences."""
 
 NOT_SIDECARS = frozenset({CONFIG_FILE, INDEX_FILE, "README.md"})
-"""Files that are generated for every checkpoint, not copied from a parent."""
+"""Files that we write for every checkpoint; they are not copied from the donor."""
 
 HEADERS_AT_ONCE = 8
 """Maximum number of concurrent requests for the headers of a remote checkpoint."""

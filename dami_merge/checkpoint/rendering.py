@@ -13,7 +13,7 @@ import signal
 import struct
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
 
@@ -51,7 +51,7 @@ class Rendered:
 
 def rendered(
     render: Callable[[_Item], str], conversations: Sequence[_Item], *, cpu_s: int = CPU_S
-) -> Iterator[Rendered]:
+) -> Generator[Rendered, None, None]:
     """Render conversations, in order; the first that exceeds a bound is the last that is returned.
 
     Args:

@@ -1,7 +1,7 @@
 """Bars of one character: how far apart layers are, and which kinds of modules are in which of them.
 
-A bar's height stands for 1 - cosine on a logarithmic scale between the closest and the farthest value shown,
-so that layers differ to the eye even where all are close; its colour stands for the limits of the verdict.
+The height of a bar is 1 - cosine, on a logarithmic scale from the closest to the farthest value shown: layers
+look different even if all are close. The colour shows the limits of the verdict.
 """
 
 import math
@@ -30,7 +30,7 @@ _TAIL = "  lowest -0.000000 in 00000"
 
 
 def layer_bars(report: "WeightsReport", width: int) -> "Iterator[Text]":
-    """Draw a bar for every layer, a line for each stack of layers, and say what the bars mean.
+    """Draw every layer as a bar, one line for each stack of layers, and a legend.
 
     Args:
         report: The comparison.
@@ -60,7 +60,7 @@ def layer_bars(report: "WeightsReport", width: int) -> "Iterator[Text]":
 
 
 def heat_map(report: "WeightsReport", width: int) -> "Iterator[Text]":
-    """Draw a bar for every kind of module in every layer: of its worst matrix, or of its worst expert.
+    """Draw one bar for each kind of module in each layer. It shows the worst matrix, or the worst expert.
 
     Args:
         report: The comparison.

@@ -4,7 +4,6 @@ Nothing is sampled: the probabilities are exact, and the short answers greedy. `
 them.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from dami_merge.connectivity.dial import Dial, ShortAnswers, Start
 from dami_merge.connectivity.encoding import batches, encode_prompts, padded
 from dami_merge.connectivity.texts import DEFAULTS, PathSettings, Text
 from dami_merge.live import LiveModel
+from dami_merge.live.generating import continued
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,8 +50,7 @@ class Beginnings:
         Raises:
             InputRefused: A text has a prompt, but the tokenizer has no chat template.
 
-        Peak memory: two float32 vectors as long as the vocabulary for every prompt, and the logits of 1024
-        tokens.
+        Peak memory: the logits of 1024 tokens, and the float32 logits of two tokens for each prompt.
         """
         self._model, self._live, self._tokenizer = model, live, tokenizer
         self._temperature, self._written_tokens = settings.temperature, settings.written_tokens
@@ -70,15 +69,23 @@ class Beginnings:
             self._compare_ends()
 
     def _compare_ends(self) -> None:
-        live = self._live
+        """Find where each prompt's answers part; most do so at once, which needs no further token."""
+        live, every = self._live, range(len(self._prompts))
+        self._shared: list[list[int]] = [[] for _ in every]
         live.set_lambda(1)
-        thinking = self._greedy(SEARCHED_TOKENS)
+        high = self._next_tokens(every)
         live.set_lambda(0)
-        instruct = self._greedy(SEARCHED_TOKENS)
-        self._shared = [_shared(*sides) for sides in zip(instruct, thinking, strict=True)]
-        low = self._next_tokens()
-        live.set_lambda(1)
-        high = self._next_tokens()
+        low = self._next_tokens(every)
+        alike = (low.argmax(dim=1) == high.argmax(dim=1)).nonzero()[:, 0].tolist()
+        if alike:
+            instruct = self._greedy(alike, SEARCHED_TOKENS)
+            live.set_lambda(1)
+            thinking = self._greedy(alike, SEARCHED_TOKENS)
+            for row, *sides in zip(alike, instruct, thinking, strict=True):
+                self._shared[row] = _shared(*sides)
+            high[alike] = self._next_tokens(alike)
+            live.set_lambda(0)
+            low[alike] = self._next_tokens(alike)
         self._toward = high > low
         self._apart = (high - low).clamp(min=0).sum(dim=1).tolist()
         self._ends = low.argmax(dim=1).tolist(), high.argmax(dim=1).tolist()
@@ -87,14 +94,15 @@ class Beginnings:
         """Measure at one λ, to which the live model is set; short answers are written if `write`."""
         if not self._prompts:
             return
-        tokens = self._next_tokens()
+        every = range(len(self._prompts))
+        tokens = self._next_tokens(every)
         share = (tokens * self._toward).sum(dim=1)
         greedy = self._toward.gather(1, tokens.argmax(dim=1, keepdim=True))[:, 0]
         self._lambdas.append(lam)
         self._found.append((share, greedy))
         if write and self._written_tokens:
             self._written_lambdas.append(lam)
-            self._answers.append(self._greedy(self._written_tokens))
+            self._answers.append(self._greedy(every, self._written_tokens))
 
     def result(self) -> Dial | None:
         """Return what was found, λ ascending; locates a switch first, which sets the live model to other λ.
@@ -132,12 +140,11 @@ class Beginnings:
         lambdas = tuple(self._lambdas[place] for place in order)
         return Dial(lambdas, starts, self._temperature, written, tuple(self._written_lambdas))
 
-    @torch.inference_mode()
-    def _next_tokens(self) -> Tensor:
-        """Return the distributions after prompt and shared beginning, shape [prompts, vocabulary]."""
-        rows = [[*prompt, *shared] for prompt, shared in zip(self._prompts, self._shared, strict=True)]
+    @torch.no_grad()
+    def _next_tokens(self, rows: Sequence[int]) -> Tensor:
+        """Return the distributions after prompt and shared beginning, shape [rows, vocabulary]."""
         found = []
-        for batch in batches([(row, 0) for row in rows]):
+        for batch in batches([([*self._prompts[row], *self._shared[row]], 0) for row in rows]):
             ids, mask, _ = padded(batch, self._model.device)
             out: Any = self._model(input_ids=ids, attention_mask=mask, use_cache=False)
             last = mask.sum(dim=1) - 1
@@ -145,40 +152,20 @@ class Beginnings:
             found.append(torch.softmax(logits / self._temperature, dim=1).cpu())
         return torch.cat(found)
 
-    def _greedy(self, new_tokens: int) -> list[list[int]]:
-        """Return greedy answers, with their end token; prompts of one length are answered together."""
+    def _greedy(self, rows: Sequence[int], new_tokens: int) -> list[list[int]]:
+        """Return greedy answers to some prompts, with their end token."""
         ends = _end_tokens(self._model, self._tokenizer)
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for row, prompt in enumerate(self._prompts):
-            by_length[len(prompt)].append(row)
-        answers: list[list[int]] = [[]] * len(self._prompts)
-        for rows in by_length.values():
-            found = _continued(self._model, [self._prompts[row] for row in rows], new_tokens, ends)
-            for row, answer in zip(rows, found, strict=True):
-                answers[row] = answer
+        answers: list[list[int]] = []
+        for batch in batches([(self._prompts[row], 0) for row in rows]):
+            added = continued(
+                self._model,
+                [ids for ids, _ in batch],
+                new_tokens=new_tokens,
+                end_ids=ends,
+                pad_id=(*ends, 0)[0],
+            )
+            answers += [_ended(answer, ends) for answer in added]
         return answers
-
-
-def _continued(
-    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], new_tokens: int, ends: Sequence[int]
-) -> list[list[int]]:
-    """Continue prompts of one length with the most likely tokens, whatever the generation config says."""
-    from transformers import GenerationConfig
-
-    config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
-        do_sample=False, max_new_tokens=new_tokens, eos_token_id=list(ends), pad_token_id=(*ends, 0)[0]
-    )
-    ids = torch.tensor(prompts, device=model.device)
-    generate: Callable[..., Tensor] = getattr(model, "generate")  # noqa: B009  # mistyped self
-    own = model.generation_config
-    model.generation_config = config  # `generate` takes missing settings, such as penalties, from here
-    try:
-        with torch.inference_mode():
-            whole = generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
-    finally:
-        model.generation_config = own
-    answers: list[list[int]] = whole[:, ids.shape[1] :].tolist()
-    return [_ended(answer, ends) for answer in answers]
 
 
 def _ended(answer: list[int], ends: Sequence[int]) -> list[int]:

@@ -125,11 +125,16 @@ class Dial:
         return steepest(self.lambdas, self.share)
 
     @property
-    def decisive(self) -> Rise:
-        """Where that which decides changes most: the first tokens, or else the short answers."""
+    def curve(self) -> tuple[tuple[Fraction, ...], tuple[float, ...]]:
+        """The λ and the share that decide: of the first tokens, or else of the short answers."""
         if self.by_answers:
-            return steepest(self.written_lambdas, self.written_share)
-        return self.steepest
+            return self.written_lambdas, self.written_share
+        return self.lambdas, self.share
+
+    @property
+    def decisive(self) -> Rise:
+        """Where the deciding share changes most within `WIDTH`."""
+        return steepest(*self.curve)
 
     @property
     def span(self) -> tuple[Fraction, Fraction]:
@@ -186,14 +191,13 @@ class Dial:
 
         `unclear` if there are too few prompts, or the two models begin too much alike.
         """
-        if self.by_first_token:
-            return "switch" if self.steepest.part > SWITCH else "dial"
-        if not self.by_answers:
+        if not self.by_first_token and not self.by_answers:
             return "unclear"
         rise = self.decisive
         if rise.part <= SWITCH:
             return "dial"
-        return "switch" if rise.stop - rise.start <= WIDTH else "unclear"
+        too_coarse = self.by_answers and rise.stop - rise.start > WIDTH  # first tokens are measured again
+        return "unclear" if too_coarse else "switch"
 
     @property
     def next_lambda(self) -> Fraction | None:
@@ -235,7 +239,7 @@ def steepest(lambdas: Sequence[Fraction], share: Sequence[float]) -> Rise:
     worst = max(wide, key=lambda rise: rise.part, default=None)
     if worst is not None and worst.part > SWITCH:
         return worst
-    begins = {max(lam, lambdas[0]) for lam in lambdas} | {max(lam - WIDTH, lambdas[0]) for lam in lambdas}
+    begins = {*lambdas, *(max(lam - WIDTH, lambdas[0]) for lam in lambdas)}
     rises = []
     for begin in sorted(begins):
         end = min(begin + WIDTH, lambdas[-1])

@@ -1,7 +1,6 @@
 """The fifth question, a dial or a switch: what its answer rests on, and what to do next. Source: ours."""
 
 from collections import Counter
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from dami_merge.connectivity.dial import LEAST_PROMPTS, Dial, Rise, share_at
@@ -24,11 +23,8 @@ def dial_fact(dial: Dial | None) -> str:
         return 'give texts with a prompt, {"prompt": …}, to find out'
     if not dial.by_first_token and not dial.by_answers:
         return _open_fact(dial)
-    _, share = _decisive(dial)
-    subject = (
-        "answers that begin as Thinking's do" if dial.by_first_token else "short answers like Thinking's"
-    )
-    rise = dial.decisive
+    (_, share), rise = dial.curve, dial.decisive
+    subject = "short answers like Thinking's" if dial.by_answers else "answers that begin as Thinking's do"
     ends = f"{subject}: {share[0]:.0%} at λ = 0, {share[-1]:.0%} at λ = 1"
     where = f"between λ = {label(rise.start)} and {label(rise.stop)}"
     if dial.kind == "dial":
@@ -40,13 +36,6 @@ def _open_fact(dial: Dial) -> str:
     if len(dial.starts) < LEAST_PROMPTS:
         return f"only {len(dial.starts)} of the texts have a prompt; {LEAST_PROMPTS} are the fewest that tell"
     return f"both models begin alike: the probabilities of the next token differ by {dial.apart:.0%} only"
-
-
-def _decisive(dial: Dial) -> tuple[tuple[Fraction, ...], tuple[float, ...]]:
-    """Return the λ and the share that decide: of the first tokens, or else of the short answers."""
-    if dial.by_first_token:
-        return dial.lambdas, dial.share
-    return dial.written_lambdas, dial.written_share
 
 
 def _together(dial: Dial, rise: Rise) -> str:
@@ -65,13 +54,13 @@ def dial_steps(path: "PathReport") -> list[str]:
         return [f"{_ONLY_A_SWEEP} here{more}"]
     if dial.kind == "dial":
         return []
-    lambdas, share = _decisive(dial)
     rise = dial.decisive
-    before, after = (share_at(lambdas, share, lam) for lam in (rise.start, rise.stop))
+    before, after = (share_at(*dial.curve, lam) for lam in (rise.start, rise.stop))
+    like = "are like Thinking's" if dial.by_answers else "begin as Thinking's"
     steps = [
         "serve the two models themselves and route between them: λ is a switch. At λ ="
-        f" {label(rise.start)}, {before:.0%} of the answers begin as Thinking's, at {label(rise.stop)}"
-        f" {after:.0%}, and between two neighbouring λ there is nothing to choose"
+        f" {label(rise.start)}, {before:.0%} of the answers {like}, at {label(rise.stop)} {after:.0%}, and"
+        " between two neighbouring λ there is nothing to choose"
     ]
     if dial.by_first_token:
         first, last = dial.span

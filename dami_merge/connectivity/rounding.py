@@ -60,7 +60,7 @@ class RoundingReport:
         dtype: The dtype written, such as `bfloat16`: of the tensors with the most sampled elements.
         sampled_elements: Number of elements that the figures are based on.
         identical: Share of them that are equal in both models.
-        survival: One entry for every λ between the ends, ascending; empty if no sampled element differs.
+        survival: What survives at each λ between 0 and 1, ascending. Empty if all sampled elements are equal.
     """
 
     dtype: str

@@ -96,6 +96,6 @@ def step_by_rounding(start: Fraction, stop: Fraction, rounding: "RoundingReport 
 
 def switch_by_rounding(dial: "Dial | None", rounding: "RoundingReport | None") -> str:
     """Explain a switch in how answers begin where rounding drowns the difference; empty if it does not."""
-    if dial is None or dial.kind != "switch" or not dial.by_first_token:
+    if dial is None or dial.kind != "switch":
         return ""
-    return step_by_rounding(dial.steepest.start, dial.steepest.stop, rounding)
+    return step_by_rounding(dial.decisive.start, dial.decisive.stop, rounding)

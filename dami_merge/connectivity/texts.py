@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import is_special
+from dami_merge.harmless import without_surrogates
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def read_texts(path: Path, *, limit: int | None = None) -> tuple[Text, ...]:
         InputRefused: The file cannot be read, is empty or has malformed lines; names the first five lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        if is_special(path):
+            raise _refused(f"{path} is not a regular file")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise _refused(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -76,16 +80,19 @@ def read_texts(path: Path, *, limit: int | None = None) -> tuple[Text, ...]:
 def _text(line: str) -> Text | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
         return None
     text, prompt, answer = value.get("text"), value.get("prompt"), value.get("answer", "")
     if isinstance(text, str) and text:
-        return Text("", text)
-    if isinstance(prompt, str) and prompt and isinstance(answer, str):
-        return Text(prompt, answer)
-    return None
+        found = Text("", text)
+    elif isinstance(prompt, str) and prompt and isinstance(answer, str):
+        found = Text(prompt, answer)
+    else:
+        return None
+    whole = found.prompt + found.scored
+    return found if without_surrogates(whole) == whole else None  # half a character cannot be tokenized
 
 
 def _refused(message: str) -> InputRefused:

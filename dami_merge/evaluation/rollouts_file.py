@@ -17,7 +17,7 @@ from dami_merge.errors import InputRefused, OutputRefused, Problem
 from dami_merge.evaluation.questions.question import Question
 from dami_merge.evaluation.rollout import Rollout
 from dami_merge.evaluation.rollouts import Rollouts
-from dami_merge.files import digest_bytes, disk_full_is_clear, locked, write_durable
+from dami_merge.files import digest_bytes, disk_full_is_clear, is_special, locked, write_durable
 from dami_merge.lambdas import fraction_text
 from dami_merge.sampling import SamplingSettings
 
@@ -227,7 +227,7 @@ def _check_lambda(row: Rollout) -> None:
 
 def _content(path: Path) -> bytes:
     """Read a file, without a byte order mark that an editor may have put in front."""
-    if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+    if is_special(path):
         raise OSError(errno.EINVAL, "not a regular file")
     return path.read_bytes().removeprefix(codecs.BOM_UTF8)
 

@@ -13,7 +13,7 @@ import msgspec
 from dami_merge.declared import encode
 from dami_merge.dtypes import FloatName
 from dami_merge.errors import GridUnreadable, LambdaError
-from dami_merge.files import digest_bytes, write_durable
+from dami_merge.files import digest_bytes, is_special, write_durable
 from dami_merge.grid.recipe import Side
 from dami_merge.lambdas import parse_lambda, require_available
 from dami_merge.sampling import Sampling
@@ -156,7 +156,7 @@ def read_grid(folder: Path) -> Grid:
     """
     path = folder / GRID_FILE
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        if is_special(path):
             raise GridUnreadable(f"{path} is not a file")
         content = path.read_bytes()
     except OSError as error:

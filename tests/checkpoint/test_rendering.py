@@ -83,7 +83,7 @@ def test_one_that_computes_nothing_and_says_nothing_is_ended(monkeypatch: pytest
 def test_no_process_is_left_whether_all_is_read_or_not() -> None:
     results = rendered(str, list(range(1000)))
     assert next(results) == Rendered("0")
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     list(rendered(str, [1, 2]))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

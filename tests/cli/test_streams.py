@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from rich.table import Table
@@ -22,10 +23,12 @@ HOSTILE = "\x1b[31m\x1b]0;owned\x07[red]\u202e"
 SHOWN = r"\u001b[31m\u001b]0;owned\u0007[red]\u202e"
 
 
-def program(*arguments: object, stdout: object = subprocess.PIPE, stderr: object = subprocess.PIPE) -> int:
+def program(
+    *arguments: object, stdout: int | IO[bytes] = subprocess.PIPE, stderr: int | IO[bytes] = subprocess.PIPE
+) -> int:
     """Exit code of the real program with these streams."""
     command = [sys.executable, "-m", "dami_merge", *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=stderr, check=False).returncode  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, stdout=stdout, stderr=stderr, check=False).returncode
 
 
 def stream_into(raw: io.BytesIO) -> Stream:

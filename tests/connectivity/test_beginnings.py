@@ -59,6 +59,24 @@ def test_the_shares_at_the_ends_are_those_of_the_endpoints_themselves(dial: Dial
         assert start.thinking == tokenizer.decode([int(high.argmax())])
 
 
+def test_models_that_begin_alike_are_compared_where_their_answers_part(tokenizer: Any) -> None:
+    """As after a template that opens the thinking block."""
+    opening = AutoTokenizer.from_pretrained(open_source(BUNDLED_THINKING).root)
+    opening.chat_template += "<think>"
+    model, live = load_live(BUNDLED_INSTRUCT, BUNDLED_THINKING, device="cpu")
+    settings = PathSettings(written_tokens=16)
+    found = walk(model, live, opening, TEXTS, QUARTERS, settings=settings).dial
+    assert found is not None
+    parted = [(start, each) for start, each in zip(found.starts, found.written, strict=True) if start.shared]
+    assert len(parted) > 3
+    for start, each in parted:
+        for text, token in ((each.texts[0], start.instruct), (each.texts[-1], start.thinking)):
+            assert text.startswith(start.shared + token), "both write the shared part, and then their own"
+        assert start.instruct != start.thinking
+    for start in found.starts:
+        assert start.greedy[0] is False or not start.shared
+
+
 def test_the_bundled_pair_is_a_dial_whose_thinking_begins_with_its_tag(dial: Dial) -> None:
     assert dial.kind == "dial"
     assert dial.lambdas == tuple(sorted({*QUARTERS, Fraction(5, 8)})), "steps of a quarter hide a switch"

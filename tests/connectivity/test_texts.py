@@ -1,5 +1,6 @@
 """Texts come from any JSONL of the usual shapes, and what is none is named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,31 @@ def test_the_bundled_questions_are_such_texts() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "{", '{"text": ""}', '{"text": 3}', '{"prompt": "a", "answer": 4}', '{"question": "a"}', "7"],
+    [
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"prompt": "a\\ud800"}',
+        '{"text": ""}',
+        '{"text": 3}',
+        '{"prompt": "a", "answer": 4}',
+        '{"question": "a"}',
+        "7",
+    ],
 )
 def test_a_line_of_another_form_is_named(line: str, tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
     file.write_text(f'{{"text": "a"}}\n{line}\n', encoding="utf-8")
     with pytest.raises(InputRefused, match=r"1 line\(s\) that are neither .*: 2 \("):
         read_texts(file)
+
+
+def test_a_pipe_is_refused_and_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputRefused, match="is not a regular file"):
+        read_texts(tmp_path / "pipe")
+    (tmp_path / "t.jsonl").write_bytes('\ufeff{"text": "a\u2028b"}\r\n{"text": "c"}\r\n'.encode())
+    assert [text.scored for text in read_texts(tmp_path / "t.jsonl")] == ["a\u2028b", "c"]
 
 
 def test_five_bad_lines_are_named_and_the_others_counted(tmp_path: Path) -> None:

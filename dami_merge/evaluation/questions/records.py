@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dami_merge.errors import InputRefused, Problem
+from dami_merge.files import is_special
 
 _HINT = "pass JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV with a header"
 
@@ -40,7 +41,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Problem]]:
     if path.suffix in {".gz", ".zst", ".zip", ".parquet", ".arrow", ".xlsx"}:
         raise _refused(f"{path}: {path.suffix} files are unsupported")
     try:
-        if path.exists() and not path.is_file():  # a pipe without a writer would block for ever
+        if is_special(path):
             raise _refused(f"{path} is not a regular file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -68,8 +68,10 @@ def bundled(
     table = json.loads((Path(dami_merge.__file__).parent / "data/tiny/lambda_table.json").read_text())
     rows = [row for row in table["rows"] if row["lambda"] in lambdas]
     assert len(rows) == len(lambdas)
-    columns = [[row[decoding][name] for row in rows] for name in ("accuracy", "tokens", "thinks")]
-    return [str(row["lambda"]) for row in rows], *columns  # type: ignore[return-value]
+    accuracy, tokens, thinks = (
+        [row[decoding][name] for row in rows] for name in ("accuracy", "tokens", "thinks")
+    )
+    return [str(row["lambda"]) for row in rows], accuracy, tokens, thinks
 
 
 @pytest.mark.parametrize(("questions", "samples"), [(48, 4), (200, 1)])
