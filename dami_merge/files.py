@@ -132,17 +132,18 @@ def disk_full_is_clear(folder: Path, *, resumes: bool = True) -> Iterator[None]:
         raise disk_full(folder, resumes=resumes) from error
 
 
-_WAYS_OUT: Mapping[int, str] = {
+WAYS_OUT: Mapping[int, str] = {
     errno.EMFILE: "raise the limit on open files (`ulimit -n 4096`), or choose fewer λ at once",
     errno.ENFILE: "close other programs: the system has no more open files",
     errno.EFBIG: "raise the limit on the size of a file (`ulimit -f unlimited`), or choose another disk",
-    errno.EIO: "the disk is faulty: choose another one",
+    errno.EIO: "the disk or network drive reports a fault: choose another one",
 }
+"""What to do about errors that are not about one file, by number."""
 
 
 def _way_out(error: OSError, otherwise: str) -> str:
     """Return what to do about an error of the operating system, as a hint."""
-    return _WAYS_OUT.get(error.errno or 0, otherwise)
+    return WAYS_OUT.get(error.errno or 0, otherwise)
 
 
 @contextmanager

@@ -5,12 +5,11 @@ import os
 from collections.abc import Callable
 
 from dami_merge.errors import DamiMergeError, DiskFull
+from dami_merge.files import WAYS_OUT
 
 _PERMISSION = "use a file or folder that you may read and write, or change its permissions"
 _FULL = "free some space, or choose another disk for the output, and run the same command again"
-_MANY_FILES = "raise the limit, for instance with `ulimit -n 4096`, and run the same command again"
 _THREADS = "raise the limits with `ulimit -u 4096` and `ulimit -v unlimited`, or set OMP_NUM_THREADS=1"
-_DEVICE = "the disk or network drive reports a fault: check it, and copy the files elsewhere"
 
 _HINTS = {
     errno.EACCES: _PERMISSION,
@@ -25,11 +24,8 @@ _HINTS = {
     errno.ELOOP: "symbolic links point at each other: give the path that they should lead to",
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
-    errno.EFBIG: "raise the limit with `ulimit -f unlimited`, or use a file system that takes larger files",
-    errno.EMFILE: _MANY_FILES,
-    errno.ENFILE: _MANY_FILES,
-    errno.EIO: _DEVICE,
-    errno.ESTALE: _DEVICE,
+    **WAYS_OUT,
+    errno.ESTALE: WAYS_OUT[errno.EIO],
     errno.ENXIO: "give a regular file",
     errno.EINVAL: "give a regular file on an ordinary disk",
     errno.ENOMEM: "free some memory, or use a machine with more",

@@ -130,7 +130,7 @@ def _raising(error: BaseException) -> click.Group:
         (OSError(errno.EROFS, "Read-only", "/mnt/x"), 3, "/mnt/x: Read-only\nhint: the disk is mounted"),
         (OSError(errno.EIO, "Bad disk"), 3, "the system refuses an operation: Bad disk\nhint: the disk or"),
         (OSError(errno.ENOSPC, "No space", "a", None, "b"), 3, "a and b: No space\nhint: free some"),
-        (OSError(errno.EMFILE, "Too many", "a"), 3, "a: Too many\nhint: raise the limit, for instance with"),
+        (OSError(errno.EMFILE, "Too many", "a"), 3, "a: Too many\nhint: raise the limit on open files"),
         (OSError("the library says\nwhy"), 3, "the library says why\nhint: check the file"),
         (TimeoutError(), 3, "TimeoutError\nhint: check"),
         (OSError(errno.EBUSY, "Busy", 7), 3, "the system refuses an operation: Busy\nhint: check the file"),

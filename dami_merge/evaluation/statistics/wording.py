@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from dami_merge.evaluation.statistics.interval import Interval
+from dami_merge.evaluation.statistics.interval import LEVEL, Interval
 from dami_merge.lambdas import label
 
 
@@ -22,7 +22,7 @@ def points(difference: float, interval: Interval | None) -> str:
     told = f"{100 * difference:+.1f} points"
     if interval is None:
         return told
-    return f"{told} (95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    return f"{told} ({LEVEL:.0%} interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
 
 
 def resampled(confidence: float | None) -> str:
