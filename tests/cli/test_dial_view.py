@@ -76,6 +76,7 @@ def test_a_switch_exits_with_one_though_every_other_answer_is_yes(tmp_path: Path
     assert [answer["said"] for answer in value["answers"]] == ["yes", "yes", "yes", "no", "no"]
     assert result.exit_code == 1
     assert value["next"][0].startswith("serve the two models themselves and route between them")
+    assert not any("lowest loss" in step for step in value["next"]), "a low loss is no reason to choose a λ"
     assert len(value["path"]["dial"]["answers"]["prompts"]) == 40
 
 
