@@ -1,1 +1,1 @@
-"""From a query to the λ it needs: features, fitted estimators, the dial that turns them into λ, and their judge."""
+"""From a query to the λ it needs: features, fitted estimators, the dial that turns them into λ, the judge."""

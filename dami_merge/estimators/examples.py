@@ -1,7 +1,7 @@
 """Measured queries as arrays: what estimators are fitted on and judged by.
 
-The prompt is all that an estimator may see of a query. Answers are kept sample by sample, so that a choice can
-be made on one half of the samples and scored on the other.
+The prompt is all that an estimator may see of a query. Answers are kept sample by sample, so that a choice
+can be made on one half of the samples and scored on the other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,8 @@ class Examples:
     """N queries with up to K answers at each of Λ values of λ.
 
     Attributes:
-        questions: The queries; `messages` is the prompt, `group` the category that only the category table sees.
+        questions: The queries; `messages` is the prompt, `group` the category that only the category table
+            sees.
         lambdas: λ, ascending.
         right: 1 for a correct answer, 0 for a wrong one, -1 where there is none, shape [N, Λ, K].
         lengths: Generated tokens of each answer, -1 where there is none, shape [N, Λ, K].
@@ -55,12 +56,14 @@ class Examples:
     @property
     def samples(self) -> Places:
         """Number of answers in each cell, shape [N, Λ]."""
-        return (self.right != _MISSING).sum(axis=2)
+        counts: Places = (self.right != _MISSING).sum(axis=2)
+        return counts
 
     @property
     def correct(self) -> Places:
         """Number of correct answers in each cell, shape [N, Λ]."""
-        return (self.right == 1).sum(axis=2)
+        counts: Places = (self.right == 1).sum(axis=2)
+        return counts
 
     @property
     def accuracy(self) -> Numbers:

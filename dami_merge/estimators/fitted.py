@@ -29,8 +29,8 @@ class Inputs:
     Attributes:
         vectors: Features, shape [n, D]; D is 0 for estimators that need none.
         spent: Tokens that the features of each query cost, such as generated probe tokens, shape [n].
-        groups: Category of each query; empty where it is unknown, as in serving. Only the category table reads
-            it.
+        groups: Category of each query; empty where it is unknown, as in serving. Only the category table
+            reads it.
     """
 
     vectors: Numbers
