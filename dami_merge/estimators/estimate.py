@@ -13,8 +13,8 @@ class Estimate:
 
     Attributes:
         lambdas: λ, ascending.
-        kind: What `value` is: `curves` for the probability of a correct answer, `scores` for a utility without
-            a scale of its own, of which only the order over λ and, with a dial, the distances count.
+        kind: What `value` is: `curves` for the probability of a correct answer, `scores` for a utility that
+            has no scale of its own: only the order over λ and, with a dial, the distances count.
         value: Success probability or utility, higher is better, shape [n, Λ].
         cost: Expected tokens, shape [n, Λ]. Scores take the mean of all queries at each λ.
         draws: `value` of S fits to resampled queries, shape [S, n, Λ], from which paired standard errors
