@@ -31,11 +31,14 @@ class Inputs:
         spent: Tokens that the features of each query cost, such as generated probe tokens, shape [n].
         groups: Category of each query; empty where it is unknown, as in serving. Only the category table
             reads it.
+        blocks: Widths of the parts of `vectors` that differ in kind, such as n-grams and counts, and so are
+            scaled apart; empty means one part.
     """
 
     vectors: Numbers
     spent: Numbers
     groups: tuple[str, ...]
+    blocks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -43,9 +46,8 @@ class Inputs:
     def part(self, rows: Sequence[int] | Places) -> "Inputs":
         """Some queries, in the given order."""
         places = np.asarray(rows, dtype=np.int64)
-        return Inputs(
-            self.vectors[places], self.spent[places], tuple(self.groups[place] for place in places.tolist())
-        )
+        groups = tuple(self.groups[place] for place in places.tolist())
+        return Inputs(self.vectors[places], self.spent[places], groups, self.blocks)
 
 
 class Features(Protocol):

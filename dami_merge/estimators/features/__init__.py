@@ -1,0 +1,1 @@
+"""Ways to turn queries into numbers."""

@@ -1,0 +1,1 @@
+"""Fits linear heads; the only part of the estimators that imports torch."""

@@ -1,0 +1,110 @@
+"""Fit `curve`: a binomial likelihood for success, a ridge on log tokens, its strength by cross-validation."""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import torch
+
+from dami_merge.estimators.curve import Curve
+from dami_merge.estimators.examples import Examples, Numbers, folds
+from dami_merge.estimators.fitted import Inputs
+from dami_merge.estimators.fitting.linear import minimise
+from dami_merge.estimators.heads import Heads
+from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.resampling import query_weights
+
+RIDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+"""Ridge strengths that cross-validation chooses from."""
+
+_FOLDS = 4
+_NEVER = 1e-4
+
+
+class CurveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Options of `curve`.
+
+    Attributes:
+        ridge: Strength of the ridge of the success curve; 0 means by cross-validation.
+        smooth: How much more strongly differences between neighbouring λ are shrunk than what they share.
+        draws: Resamples for standard errors.
+        parts: Most principal components of the features.
+    """
+
+    ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    smooth: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+
+
+def fit_curve(examples: Examples, inputs: Inputs, options: CurveOptions, seed: int) -> Curve:
+    """Fit success and tokens of every λ.
+
+    Args:
+        examples: N measured queries.
+        inputs: Their features.
+        options: Options.
+        seed: Seed of folds and resamples.
+    """
+    reduction = fit_reduction(inputs, most=options.parts, seed=seed)
+    parts = reduction.parts(inputs.vectors)
+    right, count = examples.correct.astype(np.float64), examples.samples.astype(np.float64)
+    ridge = options.ridge or _best_ridge(parts, right, count, options.smooth, seed)
+    weights = query_weights(len(examples), options.draws, seed)
+    success = _fit_success(parts, right, count, weights, ridge, options.smooth)
+    length, smearing = _fit_length(parts, examples, ridge, options.smooth)
+    found = examples.lengths.astype(np.float64)
+    found = np.where(found < 0, np.nan, found)
+    bounds = np.stack([np.nanmin(found, axis=(0, 2)), np.nanmax(found, axis=(0, 2))])
+    named = msgspec.structs.asdict(options) | {"ridge": ridge, "seed": seed}
+    return Curve(examples.lambdas, reduction, success, length, smearing, bounds, named)
+
+
+def _fit_success(
+    parts: Numbers, right: Numbers, count: Numbers, weights: Numbers, ridge: float, smooth: float
+) -> Heads:
+    hits = torch.from_numpy(np.ascontiguousarray(right / count))
+    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
+
+    def loss(logits: torch.Tensor) -> torch.Tensor:
+        each = torch.nn.functional.softplus(logits) - hits * logits
+        return (each * per_query).sum()
+
+    return minimise(loss, parts, len(weights), right.shape[1], ridge=ridge, smooth=smooth)
+
+
+def _best_ridge(parts: Numbers, right: Numbers, count: Numbers, smooth: float, seed: int) -> float:
+    """The ridge with the lowest log loss on queries that were left out; the stronger of equal ones."""
+    if len(parts) < 2 * _FOLDS:
+        return max(RIDGES)
+    losses = []
+    for ridge in RIDGES:
+        total = 0.0
+        for kept, out in folds(len(parts), _FOLDS, seed):
+            one = np.ones((1, len(kept)))
+            heads = _fit_success(parts[kept], right[kept], count[kept], one, ridge, smooth)
+            total += log_loss(heads.outputs(parts[out])[0], right[out] / count[out])
+        losses.append(total)
+    return RIDGES[int(np.argmin(losses[::-1])) * -1 - 1]
+
+
+def log_loss(logits: Numbers, hits: Numbers) -> float:
+    """Sum of the binomial log losses of shares of correct answers, in nats."""
+    return float((np.logaddexp(0.0, logits) - hits * logits).sum())
+
+
+def _fit_length(parts: Numbers, examples: Examples, ridge: float, smooth: float) -> tuple[Heads, Numbers]:
+    """Logarithms of tokens by least squares, and the smearing factor of each λ."""
+    answered = examples.right >= 0
+    logs = np.where(answered, np.log(np.maximum(examples.lengths, _NEVER)), 0.0)
+    means = logs.sum(axis=2) / answered.sum(axis=2)
+    aims = torch.from_numpy(np.ascontiguousarray(means))
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (outputs - aims).square().sum() / len(parts)
+
+    heads = minimise(loss, parts, 1, means.shape[1], ridge=ridge, smooth=smooth)
+    fitted = heads.outputs(parts)[0]
+    misses = np.where(answered, np.exp(logs - fitted[:, :, None]), 0.0)
+    smearing: Numbers = misses.sum(axis=(0, 2)) / answered.sum(axis=(0, 2))
+    return heads, smearing
