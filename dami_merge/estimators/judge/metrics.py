@@ -16,18 +16,17 @@ class CurveMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of one router's curve.
 
     Attributes:
-        audc: Area under the curve of accuracy over tokens, from the tokens of λ = 0 to those of λ = 1, divided
-            by that distance: a mean accuracy (area under the deferral curve; UniRoute, R2-Router).
-        qnc: Fewest tokens at which the accuracy of λ = 1 is reached, as a share of its tokens (quality-neutral
-            cost; UniRoute, R2-Router); None if it never is.
+        audc: Area under the curve of accuracy over tokens, from the tokens of λ = 0 to those of λ = 1, over
+            that distance: a mean accuracy (area under the deferral curve; UniRoute, R2-Router).
+        qnc: Fewest tokens at which the accuracy of λ = 1 is reached, as a share of its tokens (cost at equal
+            quality; UniRoute, R2-Router); None if it never is.
         apgr: Mean share of the gap in accuracy between λ = 0 and λ = 1 that is recovered, over the share of
             tokens (average performance gap recovered; RouteLLM, arXiv 2406.18665, with tokens for calls).
         cpt50: Share of the tokens between λ = 0 and λ = 1 that recovers half of the gap; None if none does
             (call-performance threshold; RouteLLM). May be negative.
         cpt80: The same for 80% of the gap.
-        hypervolume: Area that the points dominate, with tokens between those of λ = 0 and λ = 1 as 0 to 1, and
-            accuracy as it is, from the corner of accuracy 0 and the tokens of λ = 1 (RADAR, arXiv
-            2509.25426).
+        hypervolume: Area that the points dominate, with the tokens from λ = 0 to λ = 1 as 0 to 1, from the
+            corner of accuracy 0 and the tokens of λ = 1 (RADAR, arXiv 2509.25426).
     """
 
     audc: float
