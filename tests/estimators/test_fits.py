@@ -93,10 +93,10 @@ def test_a_missing_array_is_an_error(fitted: dict[str, FittedEstimator], kind: s
 
 @pytest.mark.parametrize("kind", ["curve", "pref", "category"])
 def test_errors_shrink_with_the_number_of_queries(kind: str) -> None:
-    few, many = (
-        FITS[kind](part, texts_of(part), {**QUICK[kind], "draws": 24, **({"ridge": 0.01} if kind != "category" else {})}, 0) for part in
-        (TRAINED.part(range(48)), TRAINED)
-    )  # fmt: skip
+    options: dict[str, Scalar] = {**QUICK[kind], "draws": 24}
+    if kind != "category":
+        options["ridge"] = 0.01
+    few, many = (FITS[kind](part, texts_of(part), options, 0) for part in (TRAINED.part(range(48)), TRAINED))
     errors = [each.estimate(texts_of(ASKED)).gap_error(4)[:, 0].mean() for each in (few, many)]
     assert errors[1] < 0.75 * errors[0]
 
