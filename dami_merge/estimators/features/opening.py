@@ -19,12 +19,14 @@ FEATURES: Mapping[str, str] = MappingProxyType(
         "text": "hashed character n-grams and counts",
         "length": "the length of the prompt alone",
         "wordllama": "static embeddings of WordLlama",
+        "encoder:PATH": "a sentence encoder, from a folder or the Hub",
         "conf": "the confidence of short answers by both endpoints",
         "state": "the state of the Instruct model after the prompt",
     }
 )
 """What there is, in the order in which joined features stand."""
 
+_ENCODER = "encoder:"
 _PROBED = ("conf", "state")
 
 
@@ -75,17 +77,18 @@ def open_features(spec: str, *, prober: object | None = None) -> Features:
 
     Raises:
         UsageError: There are no such features, one is named twice, or it needs a prober and there is none.
-        DamiMergeError: A package that they need is not installed.
+        InputRefused: The encoder cannot be loaded.
+        DamiMergeError: A package that they need is not installed, or an encoder cannot be downloaded.
     """
     parts = _parts(spec)
     names = [_name(part) for part in parts]
-    unknown = [part for part in parts if part not in FEATURES]
+    unknown = [part for part in parts if part not in FEATURES and not _is_encoder(part)]
     if unknown:
         raise UsageError(f"there are no features {unknown[0]!r}", hint=f"choose from {_choices()}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"{spec!r} names the features {twice[0]} twice", hint="name each of them once")
-    order = list(FEATURES)
+    order = [_name(choice) for choice in FEATURES]
     parts.sort(key=lambda part: order.index(_name(part)))
     opened = [_open(part, prober) for part in parts]
     return opened[0] if len(opened) == 1 else JoinedFeatures(opened)
@@ -101,11 +104,26 @@ def _open(part: str, prober: object | None) -> Features:
         what = "none are at hand" if prober is None else f"{type(prober).__name__} is not one that asks them"
         fact = f"the features {part} ask the models at both ends of the path, and {what}"
         raise UsageError(fact, hint="give the grid or the servers that run them, or use the features text")
+    if _is_encoder(part):
+        from dami_merge.estimators.features.encoder import EncoderFeatures
+
+        return EncoderFeatures(part.removeprefix(_ENCODER))
     return _PLAIN[part]()
 
 
 def _parts(spec: str) -> list[str]:
-    return [part.strip() for part in spec.split("+")]
+    """Split at `+`, except inside the path of an encoder: what is no name belongs to the path before it."""
+    parts: list[str] = []
+    for piece in spec.split("+"):
+        if parts and parts[-1].startswith(_ENCODER) and piece.strip() not in FEATURES:
+            parts[-1] += f"+{piece}"
+        else:
+            parts.append(piece.strip())
+    return [part.strip() for part in parts]
+
+
+def _is_encoder(part: str) -> bool:
+    return part.startswith(_ENCODER) and part != _ENCODER and part not in FEATURES
 
 
 def _name(part: str) -> str:
