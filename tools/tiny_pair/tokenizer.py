@@ -1,6 +1,6 @@
 """Texts to token ids: the vocabulary, the chat template, and the texts of a prompt and of a response.
 
-Knows no model, and of the task only that it has answers and traces.
+Knows no model and no task.
 """
 
 import re
@@ -8,12 +8,10 @@ import re
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tiny_pair.task import Effort, Task
-
 PAD, USER, ASSISTANT, END, UNKNOWN = "<pad>", "<|user|>", "<|assistant|>", "<|end|>", "<unk>"
 THINK, END_THINK = "<think>", "</think>"
 SPECIAL = (PAD, USER, ASSISTANT, END, UNKNOWN)
-VOCABULARY = (*SPECIAL, THINK, END_THINK, *"0123456789+-*Wabcdefgh")
+VOCABULARY = (*SPECIAL, THINK, END_THINK, *"0123456789+-*Wabcdefgh=ABCDEFGH#^!?$;")
 TOKEN_ID = {token: i for i, token in enumerate(VOCABULARY)}
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
@@ -51,10 +49,3 @@ def encode(text: str) -> list[int]:
 def prompt_text(question: str) -> str:
     """What the chat template makes of one question, ready for the answer."""
     return f"{USER}{question}{ASSISTANT}"
-
-
-def response_text(task: Task, question: str, effort: Effort) -> str:
-    """A correct response of this effort, with its end token."""
-    thinking = "" if effort is Effort.DIRECT else task.trace(question, effort)
-    block = f"{THINK}{thinking}{END_THINK}" if thinking else ""
-    return f"{block}{task.answer(question)}{END}"
