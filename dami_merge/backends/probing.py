@@ -27,7 +27,7 @@ from dami_merge.estimators.probing import (
     PromptStates,
     ShortAnswer,
     States,
-    counted,
+    counted_tokens,
     spread_layers,
 )
 from dami_merge.evaluation.questions.question import Message, Question
@@ -192,7 +192,7 @@ def _induced(dialogue: Dialogue, prompt: Prompt, settings: ProbeSettings) -> tup
     if not dialogue.can_write(added):
         raise UsageError(
             f"the model's tokenizer cannot write {added!r}, which is to precede a short answer",
-            hint="use another inducer or closing; a model that answers at once needs none: inducer='', skip_first=False",
+            hint="use another inducer or closing; AT_ONCE has no inducer, for models that answer at once",
         )
     return (*prompt.ids, *(dialogue.ids(added) if added else ()))
 
@@ -225,7 +225,7 @@ def _probed(
     answers = []
     for row, logs, spreads in zip(rows, logprobs, entropies, strict=True):
         decoded = dialogue.answer(row)
-        kept = counted(decoded.tokens - (decoded.finish == "stop"), skip_first=settings.skip_first)
+        kept = counted_tokens(decoded.tokens - (decoded.finish == "stop"), skip_first=settings.skip_first)
         answers.append(
             ShortAnswer(
                 decoded.text, decoded.tokens, tuple(logs[kept].tolist()), tuple(spreads[kept].tolist())

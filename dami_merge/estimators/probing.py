@@ -138,7 +138,7 @@ class Prober(Protocol):
         ...
 
 
-def counted(generated: int, *, skip_first: bool) -> slice:
+def counted_tokens(generated: int, *, skip_first: bool) -> slice:
     """Select the tokens of an answer that count: without the first, unless it is the only one.
 
     Args:
