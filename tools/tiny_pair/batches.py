@@ -72,7 +72,8 @@ def packed_batches(stream: Iterator[Example]) -> Iterator[dict[str, torch.Tensor
     """Rows full of whole examples, each of which sees only itself.
 
     Yields input_ids, position_ids and labels, int64 [rows, tokens], a boolean attention mask
-    [rows, 1, tokens, tokens], and `hidden`, bool [rows, tokens]: the labels before which `<think>` is hidden.
+    [rows, 1, tokens, tokens], and `hidden`, bool [rows, tokens]: the labels before which `<think>` is
+    hidden.
     """
     shape = (BATCH_ROWS, ROW_TOKENS)
     causal = torch.ones(ROW_TOKENS, ROW_TOKENS, dtype=torch.bool).tril()

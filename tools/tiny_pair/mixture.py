@@ -54,11 +54,11 @@ ABILITY = _cells(
     chain={1: 5, 2: 14, 3: 10, 4: 3},
     reset={3: 1, 4: 1, 5: 2, 6: 1, 7: 2},
     hops={1: 3, 2: 3},
-    largest={size: 0.35 for size in _SOME},
-    count={size: 0.7 for size in _SOME},
-    exceed={size: 0.7 for size in _SOME},
-    second={size: 0.5 for size in _SOME},
-    lookup={size: 0.4 for size in _SOME},
+    largest=dict.fromkeys(_SOME, 0.35),
+    count=dict.fromkeys(_SOME, 0.7),
+    exceed=dict.fromkeys(_SOME, 0.7),
+    second=dict.fromkeys(_SOME, 0.5),
+    lookup=dict.fromkeys(_SOME, 0.4),
 )
 """Weights of the cells in which direct answers are trained: graded, so that direct ability is graded too."""
 
@@ -66,11 +66,11 @@ TRACES = _cells(
     chain={1: 1, 2: 1.5, 3: 2, 4: 2.5, 5: 3, 6: 3, 7: 3},
     reset={3: 0.5, 4: 0.5, 5: 0.7, 6: 0.7, 7: 0.7},
     hops={1: 2, 2: 3, 3: 3, 4: 3},
-    largest={size: 0.4 for size in _SOME},
-    count={size: 0.6 for size in _SOME},
-    exceed={size: 0.6 for size in _SOME},
-    second={size: 0.6 for size in _SOME},
-    lookup={size: 0.15 for size in _SOME},
+    largest=dict.fromkeys(_SOME, 0.4),
+    count=dict.fromkeys(_SOME, 0.6),
+    exceed=dict.fromkeys(_SOME, 0.6),
+    second=dict.fromkeys(_SOME, 0.6),
+    lookup=dict.fromkeys(_SOME, 0.15),
 )
 """Weights of the cells in which traces are trained; few of look-ups, so that Thinking loses some of these."""
 
@@ -78,11 +78,11 @@ EVERY = _cells(
     chain={1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1},
     reset={3: 0.4, 4: 0.4, 5: 0.4, 6: 0.4, 7: 0.4},
     hops={1: 1.2, 2: 1.2, 3: 1.2, 4: 1.2},
-    largest={size: 0.3 for size in _SOME},
-    count={size: 0.3 for size in _SOME},
-    exceed={size: 0.3 for size in _SOME},
-    second={size: 0.3 for size in _SOME},
-    lookup={size: 0.3 for size in _SOME},
+    largest=dict.fromkeys(_SOME, 0.3),
+    count=dict.fromkeys(_SOME, 0.3),
+    exceed=dict.fromkeys(_SOME, 0.3),
+    second=dict.fromkeys(_SOME, 0.3),
+    lookup=dict.fromkeys(_SOME, 0.3),
 )
 """Weights of the cells in which the will to think is trained."""
 

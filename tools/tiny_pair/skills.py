@@ -152,8 +152,9 @@ class Hops:
 class Scan:
     """Go through labelled digits once; what is looked for depends on the sign in front.
 
-    `^a4b7c1` the largest; `$a4b7c1` the second largest; `=7a4b7c1` how many are 7; `!5a4b7c1` how many exceed 5.
-    Answered at once, the last takes a short-cut that is wrong where a digit equals the bound: it counts it too.
+    `^a4b7c1` the largest; `$a4b7c1` the second largest; `=7a4b7c1` how many are 7; `!5a4b7c1` how many
+    exceed 5. Answered at once, the last takes a short-cut that is wrong where a digit equals the bound: it
+    counts it.
     """
 
     name: str

@@ -49,4 +49,3 @@ def encode(text: str) -> list[int]:
 def prompt_text(question: str) -> str:
     """What the chat template makes of one question, ready for the answer."""
     return f"{USER}{question}{ASSISTANT}"
-

@@ -74,9 +74,7 @@ def train_base(
     return model
 
 
-def train_endpoint(
-    base: LlamaForCausalLM, stage: Stage, seed: int, progress: Progress
-) -> LlamaForCausalLM:
+def train_endpoint(base: LlamaForCausalLM, stage: Stage, seed: int, progress: Progress) -> LlamaForCausalLM:
     """A fine-tuned copy of the base."""
     model = copy.deepcopy(base)
     train_stage(model, make_optimizer(model), stage, seed, progress)

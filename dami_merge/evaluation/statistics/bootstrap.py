@@ -152,7 +152,9 @@ def resample(table: Table, *, seed: int, resamples: int = RESAMPLES) -> Resample
     columns = np.hstack(means)
     columns = columns[np.lexsort(columns.T)]  # draws must not depend on the names or the order of questions
     divisor = np.repeat([count * scale for scale in scales], len(table.lambdas))
-    drawn = np.vstack([each @ columns for each in _draws(count, resamples, np.random.default_rng(seed))])
+    drawn = np.vstack(
+        [each @ columns for each in question_draws(count, resamples, np.random.default_rng(seed))]
+    )
     opened, closed, right, length = np.hsplit(drawn / divisor, len(sums))
     points = _points(shared.lambdas, columns.sum(axis=0) / divisor)
     return Resamples(count, points, right, length, opened, closed)
@@ -183,7 +185,7 @@ def percentiles(values: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _draws(questions: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
+def question_draws(questions: int, resamples: int, generator: np.random.Generator) -> Iterator[Floats]:
     """Yield how often each question is drawn: shape [b, N], all b add up to B; float64 for the product."""
     rows = max(1, _BLOCK // questions)
     for first in range(0, resamples, rows):

@@ -1,0 +1,1 @@
+"""Tries to refute estimators: what a routing is worth against what needs no estimator. Imports no torch."""
