@@ -41,6 +41,8 @@ def plain(model: str) -> Plain:
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
     """Runs the bundled pair and returns probabilities from after the bias."""
+    for model in FOLDERS:
+        plain(model)  # not in the threads of the server: loading is not safe in threads
     with running_server() as state:
         state.reply = reply()
         yield state
