@@ -9,10 +9,13 @@ from types import MappingProxyType
 import numpy as np
 
 from dami_merge.errors import UsageError
+from dami_merge.estimators.features.conf import ConfFeatures
 from dami_merge.estimators.features.length import LengthFeatures
+from dami_merge.estimators.features.state import StateFeatures
 from dami_merge.estimators.features.text import TextFeatures
 from dami_merge.estimators.features.wordllama import WordLlamaFeatures
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
+from dami_merge.estimators.probing import Prober, ProbeSettings
 
 FEATURES: Mapping[str, str] = MappingProxyType(
     {
@@ -67,12 +70,20 @@ class JoinedFeatures:
         }
 
 
-def open_features(spec: str, *, prober: object | None = None) -> Features:
+def open_features(
+    spec: str,
+    *,
+    prober: Prober | None = None,
+    probe: ProbeSettings | None = None,
+    layers: Sequence[int] | None = None,
+) -> Features:
     """Open features by their name.
 
     Args:
         spec: One of `FEATURES`, or several joined by `+`. Their order does not matter.
         prober: Asks both endpoints, for `conf` and `state`.
+        probe: How `conf` asks for short answers; None means what suits the prober.
+        layers: Layers of `state`; None means some that are evenly spread.
 
     Returns:
         The features. Their `spec` is canonical: the same for every order of the same parts.
@@ -92,7 +103,7 @@ def open_features(spec: str, *, prober: object | None = None) -> Features:
         raise UsageError(f"{spec!r} names the features {twice[0]} twice", hint="name each of them once")
     order = [_name(choice) for choice in FEATURES]
     parts.sort(key=lambda part: order.index(_name(part)))
-    opened = [_open(part, prober) for part in parts]
+    opened = [_open(part, prober, probe, layers) for part in parts]
     return opened[0] if len(opened) == 1 else JoinedFeatures(opened)
 
 
@@ -101,11 +112,16 @@ _PLAIN: Mapping[str, Callable[[], Features]] = MappingProxyType(
 )
 
 
-def _open(part: str, prober: object | None) -> Features:
+def _open(
+    part: str, prober: Prober | None, probe: ProbeSettings | None, layers: Sequence[int] | None
+) -> Features:
     if part in _PROBED:
-        what = "none are at hand" if prober is None else f"{type(prober).__name__} is not one that asks them"
-        fact = f"the features {part} ask the models at both ends of the path, and {what}"
-        raise UsageError(fact, hint="give the grid or the servers that run them, or use the features text")
+        if prober is None:
+            raise UsageError(
+                f"the features {part} ask the models at both ends of the path, and none are at hand",
+                hint="give the grid or the servers that run them, or use the features text",
+            )
+        return ConfFeatures(prober, probe) if part == "conf" else StateFeatures(prober, layers)
     if part.startswith(_ENCODER):
         from dami_merge.estimators.features.encoder import EncoderFeatures
 
