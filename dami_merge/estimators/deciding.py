@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dami_merge.errors import LambdaError
+from dami_merge.errors import EstimatorError, LambdaError
 from dami_merge.estimators.artefact import Trained, check_features, load_estimator
 from dami_merge.estimators.estimate import Estimate
 from dami_merge.estimators.features.opening import open_features
@@ -103,6 +103,11 @@ class QueryEstimator:
         return cls(trained, features, goal=goal)
 
     @property
+    def kind(self) -> str:
+        """Kind of estimator, such as `curve`."""
+        return self.trained.fitted.kind
+
+    @property
     def lambdas(self) -> tuple[Fraction, ...]:
         """λ that it knows, ascending."""
         return self.trained.fitted.lambdas
@@ -121,9 +126,12 @@ class QueryEstimator:
 
         Raises:
             LambdaError: None of the available λ is known to the estimator.
+            EstimatorError: An estimate is not a finite number.
         """
         inputs: Inputs = self.features.inputs([as_conversation(query) for query in queries])
         estimate = self.trained.fitted.estimate(inputs)
+        if not np.isfinite(estimate.value).all() or not np.isfinite(estimate.cost).all():
+            raise EstimatorError("an estimate is not a finite number", hint="the features may have failed")
         allowed = None
         if available is not None:
             served = set(available)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from dami_merge.errors import UsageError
-from dami_merge.estimators.artefact import Trained, refuse_foreign, save_estimator
+from dami_merge.estimators.artefact import Trained, refuse_other_content, save_estimator
 from dami_merge.estimators.examples import Examples, examples_of
 from dami_merge.estimators.features.opening import open_features
 from dami_merge.estimators.fitted import Scalar
@@ -95,7 +95,7 @@ def train_estimator(
         raise UsageError(
             f"there is no estimator {training.kind!r}", hint=f"choose one of {', '.join(RESTORE)}"
         )
-    refuse_foreign(Path(output))
+    refuse_other_content(Path(output))
     root, path = Path(grid), Path(rollouts)
     weights = weights_digest(read_grid(root))
     swept = read_sidecar(path).settings.backend.get("weights")
