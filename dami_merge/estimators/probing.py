@@ -138,6 +138,11 @@ class Prober(Protocol):
         ...
 
 
+def weights_of(prober: Prober) -> str:
+    """The digest of the weights that a prober runs; empty if it does not know them, as some servers."""
+    return prober.describe().get("weights", "")
+
+
 def counted_tokens(generated: int, *, skip_first: bool) -> slice:
     """Select the tokens of an answer that count: without the first, unless it is the only one.
 

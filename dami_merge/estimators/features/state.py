@@ -10,9 +10,12 @@ import numpy as np
 
 from dami_merge.estimators.examples import Places
 from dami_merge.estimators.fitted import Conversation, Inputs
-from dami_merge.estimators.probing import Prober
+from dami_merge.estimators.probing import Prober, weights_of
 
 VERSION_OF_STATES = "1"
+
+SPREAD = "spread"
+"""What stands for layers that are evenly spread."""
 
 
 class StateFeatures:
@@ -51,8 +54,6 @@ class StateFeatures:
         return Inputs(vectors, np.zeros(count), ("",) * count, blocks), states.tokens
 
     def describe(self) -> dict[str, str]:
-        """The version, the layers, and what runs the model."""
-        layers = "spread" if self._layers is None else ",".join(map(str, self._layers))
-        return {"state": VERSION_OF_STATES, "layers": layers} | {
-            f"prober.{name}": value for name, value in self._prober.describe().items()
-        }
+        """The version, the layers, and the weights; not what runs them."""
+        layers = SPREAD if self._layers is None else ",".join(map(str, self._layers))
+        return {"state": VERSION_OF_STATES, "layers": layers, "weights": weights_of(self._prober)}
