@@ -1,6 +1,7 @@
 """Probes in this process: those of one prompt alone, in batches of any size, from a grid and live."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -52,12 +53,14 @@ def expected(plain: Plain, query: Conversation, settings: ProbeSettings) -> Shor
     steps = plain.steps(plain.prompt(query), hidden, settings.max_tokens)
     kept = steps[: len(steps) - plain.ended(steps)]
     logs = [step.biased.log_softmax(dim=-1) for step in kept]
-    spreads = [-(each.exp() * each)[each.isfinite()].sum() for each in logs]
+    shares = [each.exp().sort(descending=True).values for each in logs]
+    parts = [[*each[:16].tolist(), float(each[16:].sum())] for each in shares]
+    spreads = [-sum(part * math.log(part) for part in each if part > 0) for each in parts]
     return ShortAnswer(
         plain.tokenizer.decode([step.token for step in kept]),
         len(steps),
         tuple(float(each[step.token]) for each, step in zip(logs, kept, strict=True)),
-        tuple(map(float, spreads)),
+        tuple(spreads),
     )
 
 
