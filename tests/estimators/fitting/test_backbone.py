@@ -70,6 +70,7 @@ def test_plain_transformers_loads_it_and_its_labels_are_the_lambdas(fitted: Back
     queries = [[{"role": "user", "content": text}] for text in texts]
     features = BackboneFeatures(str(fitted.folder))
     assert np.allclose(features.inputs(queries).vectors, logits.numpy(), atol=1e-5)
+    assert features.spec == f"backbone:{fitted.folder}"
     assert features.labels == ("0.00", "0.25", "0.50", "0.75", "1.00")
     weights = {path.name for path in fitted.folder.iterdir()}
     assert "model.safetensors" in weights
