@@ -7,12 +7,15 @@ import pytest
 
 from dami_merge import Router, SweepRecipe, sweep
 from dami_merge.backends.conversation import Connection
+from dami_merge.backends.probing import HfProber
 from dami_merge.backends.served_probing import OpenAIProber
 from dami_merge.errors import InputRefused
 from dami_merge.estimators.deciding import QueryEstimator
+from dami_merge.estimators.features.opening import open_features
+from dami_merge.estimators.fitting.layers import chosen_blocks, validated_layers
 from dami_merge.estimators.probing import AT_ONCE
 from dami_merge.router.endpoint import Endpoints
-from dami_merge.use_cases.train import Training, train_estimator
+from dami_merge.use_cases.train import Training, read_examples, train_estimator
 from tests.backends.plainly import ENDS, Plain, completion
 from tests.openai_server import running_server
 from tests.tiny import questions
@@ -43,6 +46,17 @@ def test_a_trained_estimator_routes_and_says_what_its_probes_spent(
     assert [route.error for route in routes] == [""] * len(QUERIES)
     assert {route.lam for route in routes} <= {Fraction(0), Fraction(2, 5), Fraction(1)}
     assert all((route.spent >= 2) == (training.kind == "conf") for route in routes)
+
+
+def test_layers_are_chosen_among_those_given_by_what_their_states_say(
+    tiny_grid: Path, rollouts: Path
+) -> None:
+    examples, prober = read_examples(rollouts), HfProber.from_grid(tiny_grid, device="cpu")
+    queries = [[{"role": "user", "content": each.messages[0].content}] for each in examples.questions]
+    layers = (0, 1, 2)
+    places = chosen_blocks(examples, open_features("state", prober=prober, layers=layers).inputs(queries), 0)
+    assert validated_layers(examples, prober, 0, layers=layers) == tuple(layers[place] for place in places)
+    assert validated_layers(examples, prober, 0, layers=[2]) == (2,)
 
 
 def test_a_conf_that_was_trained_in_this_process_asks_a_server_too(
