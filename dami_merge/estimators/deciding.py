@@ -126,7 +126,8 @@ class QueryEstimator:
         estimate = self.trained.fitted.estimate(inputs)
         allowed = None
         if available is not None:
-            allowed = np.array([lam in set(available) for lam in self.lambdas])
+            served = set(available)
+            allowed = np.array([lam in served for lam in self.lambdas])
             if not allowed.any():
                 raise LambdaError(
                     "none of the available λ is known to the estimator",

@@ -87,8 +87,9 @@ def train_estimator(
     Example:
         >>> from dami_merge import Recipe, SweepRecipe, build_grid, plan_grid, sweep
         >>> pair = Recipe(instruct="bundled:tiny/instruct", thinking="bundled:tiny/thinking")
-        >>> asked = SweepRecipe(questions="bundled:train", limit=40, samples=1, lambdas=[0, 1],
-        max_tokens=96) >>> _ = sweep(build_grid(plan_grid(pair, "grid")).path, "r.jsonl", asked)
+        >>> limits = {"limit": 40, "samples": 1, "lambdas": [0, 1], "max_tokens": 96}
+        >>> asked = SweepRecipe(questions="bundled:train", **limits)
+        >>> _ = sweep(build_grid(plan_grid(pair, "grid")).path, "r.jsonl", asked)
         >>> trained = train_estimator(Training("curve", options={"draws": 2}), "grid", "r.jsonl")
         >>> trained.origin.queries
         40
@@ -113,10 +114,7 @@ def train_estimator(
     spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
     prober = prober_of(root) if asks_models(spec) else None
     features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
-    plan = Plan(
-        kind=training.kind, options=dict(training.options), goal=training.goal, folds=training.folds,
-        seed=training.seed,
-    )  # fmt: skip
+    plan = Plan(training.kind, dict(training.options), training.goal, training.folds, training.seed)
     trained = train(
         plan, examples, features, weights=weights, rollouts=digest_bytes(path.read_bytes()), on_step=on_step
     )
