@@ -1,9 +1,9 @@
 """The estimator `curve`: the probability of a correct answer and the tokens at every λ, from one query.
 
 Success is binomial with a level of its own at each λ and a linear part that is shrunk towards what all λ
-share; tokens are log-linear, with Duan's smearing factor (J. Am. Stat. Assoc. 78, 1983) for the mean. Nothing
-assumes that either rises with λ. Every sample counts, and ties are used. Source: ours; predicting success and
-cost curves is CARROT's (arXiv 2502.03261) and R2-Router's (arXiv 2602.02823) idea.
+share; tokens are log-linear, with Duan's smearing factor (J. Am. Stat. Assoc. 78, 1983) for the mean.
+Nothing assumes that either rises with λ. Every sample counts, and ties are used. Source: ours; predicting
+success and cost curves is CARROT's (arXiv 2502.03261) and R2-Router's (arXiv 2602.02823) idea.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The one interface of estimators: what a query gives them, and what a fitted one answers.
 
-An estimator is fitted by a function `fit(examples, inputs, settings, seed) -> FittedEstimator`; `kinds` lists
-them all. Features turn queries into `Inputs`; what a fitted estimator says becomes a λ by a `Policy`.
+An estimator is fitted by a function `fit(examples, inputs, settings, seed) -> FittedEstimator`; `kinds`
+lists them all. Features turn queries into `Inputs`; what a fitted estimator says becomes a λ by a `Policy`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -61,8 +61,9 @@ class Reduction:
         return np.stack([outside, inside], axis=1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What `restore_reduction` reads; float32 is enough for a prediction."""
-        return {f"reduction.{name}": getattr(self, name).astype(np.float32) for name in _NAMES}
+        """What `restore_reduction` reads; half precision of the basis is enough for a prediction."""
+        arrays = {f"reduction.{name}": getattr(self, name).astype(np.float32) for name in _NAMES}
+        return arrays | {"reduction.basis": self.basis.astype(np.float16)}
 
 
 def restore_reduction(arrays: Mapping[str, NDArray[np.generic]]) -> Reduction:

@@ -1,8 +1,9 @@
 """Estimators that average measured queries: `constant`, `category`, `kmeans` and `knn`.
 
-They are the baselines that learned routers often fail to beat (RouterBench, arXiv 2403.12031; LLMRouterBench,
-arXiv 2601.07206; arXiv 2505.12601), and may be served like any other. Every mean is shrunk towards that of
-all queries by `shrink` queries' worth of evidence (vLLM Semantic Router's hierarchical shrinkage).
+They are the baselines that learned routers often fail to beat (RouterBench, arXiv 2403.12031;
+LLMRouterBench, arXiv 2601.07206; arXiv 2505.12601), and may be served like any other. Every mean is shrunk
+towards that of all queries by `shrink` queries' worth of evidence (vLLM Semantic Router's hierarchical
+shrinkage).
 """
 
 from collections.abc import Mapping

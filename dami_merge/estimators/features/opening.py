@@ -1,0 +1,134 @@
+"""Features by the name that a user types: one of them, or several joined by `+`.
+
+Whatever needs torch, such as an encoder, is imported only if it is asked for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from dami_merge.errors import UsageError
+from dami_merge.estimators.features.length import LengthFeatures
+from dami_merge.estimators.features.text import TextFeatures
+from dami_merge.estimators.features.wordllama import WordLlamaFeatures
+from dami_merge.estimators.fitted import Conversation, Features, Inputs
+
+FEATURES: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "hashed character n-grams and counts",
+        "length": "the length of the prompt alone",
+        "wordllama": "static embeddings of WordLlama",
+        "encoder:PATH": "a sentence encoder, from a folder or the Hub",
+        "conf": "the confidence of short answers by both endpoints",
+        "state": "the state of the Instruct model after the prompt",
+    }
+)
+"""What there is, in the order in which joined features stand."""
+
+_ENCODER = "encoder:"
+_PROBED = ("conf", "state")
+
+
+class JoinedFeatures:
+    """Several features side by side: vectors joined, blocks kept apart, `spent` added up.
+
+    Attributes:
+        parts: The features, in the order of `FEATURES`; no two of one name.
+    """
+
+    def __init__(self, parts: Sequence[Features]) -> None:
+        self.parts = tuple(parts)
+
+    @property
+    def spec(self) -> str:
+        """The parts' names, joined by `+`."""
+        return "+".join(part.spec for part in self.parts)
+
+    def inputs(self, queries: Sequence[Conversation]) -> Inputs:
+        """Features of some queries, shape [n, sum of the parts' widths]."""
+        own = [part.inputs(queries) for part in self.parts]
+        blocks = [block for each in own for block in each.blocks or (each.vectors.shape[1],)]
+        return Inputs(
+            vectors=np.concatenate([each.vectors for each in own], axis=1),
+            spent=np.sum([each.spent for each in own], axis=0),
+            groups=("",) * len(queries),
+            blocks=tuple(blocks),
+        )
+
+    def describe(self) -> dict[str, str]:
+        """What the parts say, each key after its part's name: `text.bits`."""
+        return {
+            f"{_name(part.spec)}.{key}": value
+            for part in self.parts
+            for key, value in part.describe().items()
+        }
+
+
+def open_features(spec: str, *, prober: object | None = None) -> Features:
+    """Open features by their name.
+
+    Args:
+        spec: One of `FEATURES`, or several joined by `+`. Their order does not matter.
+        prober: Asks both endpoints, for `conf` and `state`.
+
+    Returns:
+        The features. Their `spec` is canonical: the same for every order of the same parts.
+
+    Raises:
+        UsageError: There are no such features, one is named twice, or it needs a prober and there is none.
+        InputRefused: The encoder cannot be loaded.
+        DamiMergeError: A package that they need is not installed, or an encoder cannot be downloaded.
+    """
+    parts = _parts(spec)
+    names = [_name(part) for part in parts]
+    unknown = [part for part in parts if part not in FEATURES and not _is_encoder(part)]
+    if unknown:
+        raise UsageError(f"there are no features {unknown[0]!r}", hint=f"choose from {_choices()}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"{spec!r} names the features {twice[0]} twice", hint="name each of them once")
+    order = [_name(choice) for choice in FEATURES]
+    parts.sort(key=lambda part: order.index(_name(part)))
+    opened = [_open(part, prober) for part in parts]
+    return opened[0] if len(opened) == 1 else JoinedFeatures(opened)
+
+
+_PLAIN: Mapping[str, Callable[[], Features]] = MappingProxyType(
+    {"text": TextFeatures, "length": LengthFeatures, "wordllama": WordLlamaFeatures}
+)
+
+
+def _open(part: str, prober: object | None) -> Features:
+    if part in _PROBED:
+        what = "none are at hand" if prober is None else f"{type(prober).__name__} is not one that asks them"
+        fact = f"the features {part} ask the models at both ends of the path, and {what}"
+        raise UsageError(fact, hint="give the grid or the servers that run them, or use the features text")
+    if _is_encoder(part):
+        from dami_merge.estimators.features.encoder import EncoderFeatures
+
+        return EncoderFeatures(part.removeprefix(_ENCODER))
+    return _PLAIN[part]()
+
+
+def _parts(spec: str) -> list[str]:
+    """Split at `+`, except inside the path of an encoder: what is no name belongs to the path before it."""
+    parts: list[str] = []
+    for piece in spec.split("+"):
+        if parts and parts[-1].startswith(_ENCODER) and piece.strip() not in FEATURES:
+            parts[-1] += f"+{piece}"
+        else:
+            parts.append(piece.strip())
+    return [part.strip() for part in parts]
+
+
+def _is_encoder(part: str) -> bool:
+    return part.startswith(_ENCODER) and part != _ENCODER and part not in FEATURES
+
+
+def _name(part: str) -> str:
+    return part.partition(":")[0]
+
+
+def _choices() -> str:
+    return ", ".join(FEATURES) + ", and several joined by +"
