@@ -7,6 +7,7 @@ import msgspec
 from dami_merge.estimators.judge.judgement import Judgement
 from dami_merge.estimators.judge.resampled import Figure95
 from dami_merge.estimators.judge.signatures import Signatures
+from dami_merge.evaluation.statistics.wording import points
 
 RulingKind = Literal["beats", "nothing", "worse", "refuted"]
 
@@ -32,14 +33,6 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     sentences: tuple[str, ...]
 
 
-def points(figure: Figure95) -> str:
-    """A difference of accuracies in points with its interval, such as `+4.7 points [+3.9, +5.4]`."""
-    low_high = "" if figure.interval is None else (
-        f" [{100 * figure.interval.low:+.1f}, {100 * figure.interval.high:+.1f}]"
-    )  # fmt: skip
-    return f"{100 * figure.value:+.1f} points{low_high}"
-
-
 def rule(
     judgement: Judgement,
     signs: Signatures,
@@ -62,9 +55,9 @@ def rule(
         "worse": "is worse than a static λ",
         "refuted": "is refuted",
     }
-    first = f"It {words[kind]}: {points(gain)}."
+    first = f"It {words[kind]}: {points(gain.value, gain.interval)}."
     if kind == "refuted" and shuffled_gain is not None:
-        spoiled = points(shuffled_gain)
+        spoiled = points(shuffled_gain.value, shuffled_gain.interval)
         first = f"It is refuted: fitted on shuffled labels, it beats the static mixtures too: {spoiled}."
     notes = [first]
     if gain.interval is None:
@@ -73,7 +66,7 @@ def rule(
         low, high = (100 * pick(judgement.by_seed) for pick in (min, max))
         notes.append(f"The sign changes with the seed: {low:+.1f} to {high:+.1f} points.")
     notes += [
-        f"It is not shown to be better than {each.name}: {points(each.ahead)}."
+        f"It is not shown to be better than {each.name}: {points(each.ahead.value, each.ahead.interval)}."
         for each in rivals
         if kind == "beats" and (each.ahead.interval is None or each.ahead.interval.low <= 0)
     ]
