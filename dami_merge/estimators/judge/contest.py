@@ -7,7 +7,6 @@ on a particular estimator, its features or its dial.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from time import perf_counter
 
 import msgspec
 import numpy as np
@@ -123,7 +122,6 @@ class ContestRow(msgspec.Struct, frozen=True, kw_only=True):
         uncut: Figures without answers that were cut at the cap; None if none was cut, or too few are left.
         paraphrased: What paraphrases do to its λ; None without paraphrases.
         heldout: The held-out family; None without one.
-        milliseconds: Time of one estimate, features included, in a batch.
         ruling: The verdict.
     """
 
@@ -138,7 +136,6 @@ class ContestRow(msgspec.Struct, frozen=True, kw_only=True):
     uncut: Judgement | None
     paraphrased: Consistency | None
     heldout: Elsewhere | None
-    milliseconds: float
     ruling: Ruling
 
 
@@ -172,16 +169,14 @@ def contest(
     said = []
     for each in contenders:
         on_row(each.name)
-        start = perf_counter()
-        answers = [say(trial.test) for say in each.fitted]
-        said.append((answers, 1000 * (perf_counter() - start) / (len(trial.test) * len(answers))))
+        said.append([say(trial.test) for say in each.fitted])
     gains = {
         each.name: own.over_hull(over_seeds([one.routing for one in answers]))
-        for each, (answers, _) in zip(contenders, said, strict=True)
+        for each, answers in zip(contenders, said, strict=True)
     }
     controls = [each.name for each in contenders if each.control]
     rows = []
-    for each, (answers, milliseconds) in zip(contenders, said, strict=True):
+    for each, answers in zip(contenders, said, strict=True):
         on_row(each.name)
         rivals = tuple(
             Rivalry(name=name, ahead=own.draws.figure(gains[each.name] - gains[name]))
@@ -193,7 +188,7 @@ def contest(
             row = msgspec.structs.replace(row, uncut=_uncut(*short, answers))
         if far is not None:
             row = msgspec.structs.replace(row, heldout=_elsewhere(far, each))
-        rows.append(msgspec.structs.replace(row, milliseconds=milliseconds))
+        rows.append(row)
     return tuple(rows)
 
 
@@ -228,7 +223,6 @@ def _row(
         uncut=None,
         paraphrased=_paraphrased(trial, each, routing),
         heldout=None,
-        milliseconds=0.0,
         ruling=rule(judgement, signs, spoiled, rivals),
     )
 

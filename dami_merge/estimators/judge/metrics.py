@@ -131,7 +131,7 @@ def calibration_error(predicted: Numbers, measured: Numbers, bins: int = 10) -> 
 def entropy(shares: Numbers) -> float:
     """Entropy of a histogram in bits: 0 if every query gets the same λ."""
     used = shares[shares > 0]
-    return float(-(used * np.log2(used)).sum())
+    return abs(float((used * np.log2(used)).sum()))
 
 
 def rank_correlation(first: Numbers, second: Numbers) -> float | None:

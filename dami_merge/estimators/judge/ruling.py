@@ -1,5 +1,7 @@
 """The verdict on one estimator in words, from its figures and its controls."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -10,6 +12,16 @@ from dami_merge.estimators.judge.signatures import Signatures
 from dami_merge.evaluation.statistics.wording import points
 
 RulingKind = Literal["beats", "nothing", "worse", "refuted"]
+
+
+_WORDS: Mapping[RulingKind, str] = MappingProxyType(
+    {
+        "beats": "beats every static mixture of λ at the same tokens",
+        "nothing": "adds nothing shown over a static λ",
+        "worse": "is worse than a static λ",
+        "refuted": "is refuted: fitted on shuffled labels, it beats the static mixtures too",
+    }
+)
 
 
 class Rivalry(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,27 +61,14 @@ def rule(
     """
     gain = judgement.over_hull
     kind = _kind(judgement, shuffled_gain)
-    words = {
-        "beats": "beats every static mixture of λ at the same tokens",
-        "nothing": "adds nothing shown over a static λ",
-        "worse": "is worse than a static λ",
-        "refuted": "is refuted",
-    }
-    first = f"It {words[kind]}: {points(gain.value, gain.interval)}."
-    if kind == "refuted" and shuffled_gain is not None:
-        spoiled = points(shuffled_gain.value, shuffled_gain.interval)
-        first = f"It is refuted: fitted on shuffled labels, it beats the static mixtures too: {spoiled}."
-    notes = [first]
+    shown = shuffled_gain if kind == "refuted" and shuffled_gain is not None else gain
+    notes = [f"It {_WORDS[kind]}: {points(shown.value, shown.interval)}."]
     if gain.interval is None:
         notes.append(f"{judgement.queries} queries are too few for an interval.")
     if _flips(judgement):
         low, high = (100 * pick(judgement.by_seed) for pick in (min, max))
         notes.append(f"The sign changes with the seed: {low:+.1f} to {high:+.1f} points.")
-    notes += [
-        f"It is not shown to be better than {each.name}: {points(each.ahead.value, each.ahead.interval)}."
-        for each in rivals
-        if kind == "beats" and (each.ahead.interval is None or each.ahead.interval.low <= 0)
-    ]
+    notes += [_against(each) for each in rivals if kind == "beats" and not _ahead(each.ahead)]
     notes += [f"Failure: {each}." for each in signs.failures]
     return Ruling(kind=kind, sentences=tuple(notes))
 
@@ -82,6 +81,17 @@ def _kind(judgement: Judgement, shuffled_gain: Figure95 | None) -> RulingKind:
         return "nothing"
     spoiled = None if shuffled_gain is None else shuffled_gain.interval
     return "refuted" if spoiled is not None and spoiled.low > 0 else "beats"
+
+
+def _ahead(figure: Figure95) -> bool:
+    return figure.interval is not None and figure.interval.low > 0
+
+
+def _against(rivalry: Rivalry) -> str:
+    ahead = rivalry.ahead
+    behind = ahead.interval is not None and ahead.interval.high < 0
+    what = "is worse than" if behind else "is not shown to be better than"
+    return f"It {what} {rivalry.name}: {points(ahead.value, ahead.interval)}."
 
 
 def _flips(judgement: Judgement) -> bool:

@@ -72,7 +72,7 @@ def test_who_learns_beats_the_hull_and_its_controls_and_who_guesses_does_not() -
     assert control.control
     assert control.ruling.kind == "nothing"
     assert named[:3] == ["learner", "luck", "length only"]
-    assert all(row.milliseconds > 0 and row.uncut is None and row.heldout is None for row in rows)
+    assert all(row.uncut is None and row.heldout is None for row in rows)
 
 
 def test_a_claim_that_a_control_matches_says_so() -> None:

@@ -241,6 +241,8 @@ def test_a_gain_is_claimed_only_if_shuffled_labels_do_not_win_too() -> None:
         .sentences[1]
         .startswith("It is not shown to be better than length")
     )
+    ahead = Rivalry(name="length only", ahead=Figure95(-0.1, Interval(-0.2, -0.05)))
+    assert rule(good, QUIET, none, (ahead,)).sentences[1].startswith("It is worse than length only: -10.0")
     ahead = Rivalry(name="length only", ahead=Figure95(0.1, Interval(0.05, 0.2)))
     assert len(rule(good, QUIET, none, (ahead,)).sentences) == 1
 
