@@ -86,9 +86,7 @@ def evaluate_command(  # noqa: PLR0913 - one argument for each option
     from dami_merge.use_cases.evaluation import Evaluation
 
     refuse_unwritable(html)
-    entries = (
-        None if kinds is None else tuple(read_entry(kind) for kind in kinds.split(",") if kind != "none")
-    )
+    named = [] if kinds is None else [kind for kind in kinds.split(",") if kind.strip() != "none"]
     evaluation = Evaluation(
         rollouts=rollouts,
         estimators=estimators,

@@ -21,6 +21,9 @@ FEWEST_QUERIES = 20
 
 CHECKED_QUERIES = 8
 
+DRAWS_OF_FOLDS = 8
+"""Resamples of the fits out of fold, which only the guard needs."""
+
 _CHOSEN_BY_THE_FIT = ("ridge", "neighbours", "clusters")
 
 
@@ -106,4 +109,6 @@ def train(
 def _as_chosen(options: Mapping[str, Scalar], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Options for the folds: what cross-validation chose once is not chosen again for each fold."""
     chosen = {name: settings[name] for name in _CHOSEN_BY_THE_FIT if settings.get(name)}
-    return dict(options) | chosen
+    draws = settings.get("draws")
+    fewer = {"draws": min(draws, DRAWS_OF_FOLDS)} if isinstance(draws, int) else {}
+    return dict(options) | chosen | fewer

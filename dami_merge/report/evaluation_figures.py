@@ -87,8 +87,8 @@ def _frontier(report: "EvaluationReport") -> Figure:
         ),
     )  # fmt: skip
     caption = (
-        "Each line is one fit with its dial turned from accuracy to thrift, and the diamond is what it was asked"
-        " for. The grey dots are static λ, which need no estimator."
+        "Each line is an estimator with its dial turned from accuracy to thrift, and the diamond is what it"
+        " was asked for. The grey dots are static λ, which need no estimator."
     )
     return figure("frontier", "Accuracy against tokens", caption, wide(chart, _FRONTIER_HEIGHT))
 
@@ -155,10 +155,8 @@ def _learning(learning: "Sequence[LearningPoint]") -> Figure:
             "name": each.name,
             "queries": each.queries,
             "gain": 100 * each.over_hull.value,
-            "low": 100
-            * (each.over_hull.value if each.over_hull.interval is None else each.over_hull.interval.low),
-            "high": 100
-            * (each.over_hull.value if each.over_hull.interval is None else each.over_hull.interval.high),
+            "low": None if each.over_hull.interval is None else 100 * each.over_hull.interval.low,
+            "high": None if each.over_hull.interval is None else 100 * each.over_hull.interval.high,
         }
         for each in learning
     ]
