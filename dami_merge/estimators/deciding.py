@@ -1,7 +1,7 @@
 """A trained estimator with its features at hand: from queries to λ, with every reason."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dami_merge.estimators.fitted import Conversation, Features, Inputs
 from dami_merge.estimators.goal import Goal, Setting, policy_of, resolve
 from dami_merge.estimators.policy import Choices, Policy, choose
 from dami_merge.estimators.probing import Prober
+from dami_merge.evaluation.questions.question import Question
 
 AnyQuery = str | Sequence[Mapping[str, object]]
 """A prompt, or a conversation as OpenAI `messages`."""
@@ -148,6 +149,17 @@ def as_conversation(query: AnyQuery) -> Conversation:
     if isinstance(query, str):
         return [{"role": "user", "content": query}]
     return [{"role": str(turn.get("role", "user")), "content": _text(turn.get("content"))} for turn in query]
+
+
+def inputs_of(features: Features, questions: Sequence[Question]) -> Inputs:
+    """Features of questions, with their groups for the category table."""
+    found = features.inputs([as_conversation(messages_of(question)) for question in questions])
+    return replace(found, groups=tuple(question.group for question in questions))
+
+
+def messages_of(question: Question) -> list[dict[str, str]]:
+    """The prompt of a question as OpenAI `messages`."""
+    return [{"role": turn.role, "content": turn.content} for turn in question.messages]
 
 
 def _text(content: object) -> str:
