@@ -25,7 +25,8 @@ from dami_merge.router.endpoint import Endpoints
 ALTERNATIVES = 20
 """Likeliest tokens that are asked for at each place: the most that the interface allows."""
 
-_FORBIDDEN = -100
+_FORBIDDEN = -100.0
+"""A float: `transformers serve` fails on an integer."""
 
 
 class OpenAIProber:
@@ -134,7 +135,7 @@ class OpenAIProber:
         folder, grid = self._grid
         return folder / member_of(grid, lam).path
 
-    def _forbidden(self, lam: Fraction, settings: ProbeSettings) -> dict[str, int]:
+    def _forbidden(self, lam: Fraction, settings: ProbeSettings) -> dict[str, float]:
         """`logit_bias` for the hidden texts."""
         if not settings.hidden:
             return {}
@@ -144,7 +145,7 @@ class OpenAIProber:
             dialogue = self._dialogues.of(self._sidecars(lam))
             texts = tuple(text for text in texts if dialogue.can_write(text))
             ids = dialogue.ids
-        forbidden: dict[str, int] = {}
+        forbidden: dict[str, float] = {}
         for text in texts:
             found: Any = ids(text)
             if len(found) != 1:

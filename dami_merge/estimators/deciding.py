@@ -14,6 +14,7 @@ from dami_merge.estimators.features.opening import open_features
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
 from dami_merge.estimators.goal import Goal, Setting, policy_of, resolve
 from dami_merge.estimators.policy import Choices, Policy, choose
+from dami_merge.estimators.probing import Prober
 
 AnyQuery = str | Sequence[Mapping[str, object]]
 """A prompt, or a conversation as OpenAI `messages`."""
@@ -77,7 +78,7 @@ class QueryEstimator:
 
     @classmethod
     def open(
-        cls, folder: str | Path, *, goal: Goal | None = None, prober: object | None = None
+        cls, folder: str | Path, *, goal: Goal | None = None, prober: Prober | None = None
     ) -> "QueryEstimator":
         """Open the folder that `dami-merge train` wrote.
 
@@ -94,7 +95,7 @@ class QueryEstimator:
 
     @classmethod
     def of(
-        cls, trained: Trained, folder: Path, *, goal: Goal | None = None, prober: object | None = None
+        cls, trained: Trained, folder: Path, *, goal: Goal | None = None, prober: Prober | None = None
     ) -> "QueryEstimator":
         """Open the features of an estimator that is already read; see `open`."""
         features = open_features(trained.features_name, prober=prober)

@@ -46,7 +46,7 @@ class StateFeatures:
         """
         states = self._prober.prompt_states(queries, Fraction(0), self._layers)
         count, layers, places, width = states.values.shape
-        vectors = states.values.reshape(count, -1).astype(np.float64)
+        vectors = states.values.reshape(count, layers * places * width).astype(np.float64)
         blocks = (places * width,) * layers
         return Inputs(vectors, np.zeros(count), ("",) * count, blocks), states.tokens
 
