@@ -15,6 +15,7 @@ from dami_merge.estimators.for_grid import asks_models, prober_of
 from dami_merge.estimators.goal import Goal
 from dami_merge.estimators.kinds import RESTORE
 from dami_merge.estimators.pairs import PairCounts, PairOptions, Rule, preferences
+from dami_merge.estimators.probing import ProbeSettings
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar
 from dami_merge.files import digest_bytes
 from dami_merge.grid.manifest import read_grid, weights_digest
@@ -35,6 +36,8 @@ class Training:
         folds: Parts for predictions out of fold.
         seed: Seed of everything that is drawn.
         limit: Number of queries to use, from the start of the rollouts; None means all.
+        probe: How the features `conf` ask for short answers; None means what suits the models.
+        layers: Layers of the features `state`; None means some that are evenly spread.
     """
 
     kind: str
@@ -44,6 +47,8 @@ class Training:
     folds: int = 5
     seed: int = 0
     limit: int | None = None
+    probe: ProbeSettings | None = None
+    layers: tuple[int, ...] | None = None
 
 
 def read_examples(rollouts: str | Path) -> Examples:
@@ -107,7 +112,8 @@ def train_estimator(
     if training.limit is not None:
         examples = examples.part(range(min(training.limit, len(examples))))
     spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
-    features = open_features(spec, prober=prober_of(root) if asks_models(spec) else None)
+    prober = prober_of(root) if asks_models(spec) else None
+    features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
     plan = Plan(training.kind, dict(training.options), training.goal, training.folds, training.seed)
     trained = train(
         plan, examples, features, weights=weights, rollouts=digest_bytes(path.read_bytes()), on_step=on_step
