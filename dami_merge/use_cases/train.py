@@ -51,14 +51,19 @@ class Training:
     layers: tuple[int, ...] | None = None
 
 
-def read_examples(rollouts: str | Path) -> Examples:
+def read_examples(rollouts: str | Path, *, limit: int | None = None) -> Examples:
     """Read measured queries.
+
+    Args:
+        rollouts: Rollouts file.
+        limit: Number of queries to keep, from the start of the file; None means all.
 
     Raises:
         InputRefused: The rollouts or their settings cannot be read, or no query has answers at every λ.
     """
     path = Path(rollouts)
-    return examples_of(read_rollouts(path), read_sidecar(path))
+    every = examples_of(read_rollouts(path), read_sidecar(path))
+    return every if limit is None else every.part(range(min(limit, len(every))))
 
 
 def train_estimator(
@@ -108,9 +113,7 @@ def train_estimator(
         raise UsageError(
             f"{path} holds answers of other weights than those of {root}", hint="give the grid that was swept"
         )
-    examples = read_examples(path)
-    if training.limit is not None:
-        examples = examples.part(range(min(training.limit, len(examples))))
+    examples = read_examples(path, limit=training.limit)
     spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
     prober = prober_of(root) if asks_models(spec) else None
     features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
@@ -120,6 +123,21 @@ def train_estimator(
     )
     save_estimator(Path(output), trained)
     return trained
+
+
+def pairs_behind(trained: Trained, rollouts: str | Path, *, limit: int | None = None) -> PairCounts | None:
+    """Count the pairs that an estimator was fitted on; None unless it is `pref`.
+
+    Args:
+        trained: The estimator.
+        rollouts: Rollouts file that it was fitted on.
+        limit: Number of queries that were used.
+    """
+    if trained.fitted.kind != "pref":
+        return None
+    settings = trained.fitted.settings()
+    options = msgspec.convert({name: settings[name] for name in PairOptions.__struct_fields__}, PairOptions)
+    return preferences(read_examples(rollouts, limit=limit), options)[1]
 
 
 def count_pairs(rollouts: str | Path, options: PairOptions) -> dict[Rule, PairCounts]:
