@@ -42,8 +42,8 @@ def test_the_public_names_are_these() -> None:
         "BackendError", "Check", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError",
         "Goal", "GridUnreadable", "HubError", "InProcess", "InputRefused", "LambdaError", "OutputRefused",
         "Problem", "QueryEstimator", "Recipe", "RecipeError", "Risk", "Rollouts", "Route", "Router", "Sample",
-        "Sampling", "Server", "SweepRecipe", "SweepReport", "SweptGrid", "SweptPair", "Training", "UsageError", "Walk",
-        "__version__", "build_grid", "check_lmc",
+        "Sampling", "Server", "SweepRecipe", "SweepReport", "SweptGrid", "SweptPair", "Training",
+        "UsageError", "Walk", "__version__", "build_grid", "check_lmc",
         "plan_grid", "read_rollouts", "read_texts", "report_sweep", "sweep", "train_estimator", "verify",
     }  # fmt: skip
 
