@@ -2,9 +2,9 @@
 
     python tools/train_bundled_estimators.py       # into dami_merge/data/tiny/estimators
 
-Builds the default grid, sweeps `bundled:train`, and trains `default` (curve on the text), `pref` and `conf`. Run
-it again whenever the pair, its training questions, the features or the estimators change: an estimator that does
-not belong to the weights is refused when a router opens it. The same inputs give the same bytes.
+Builds the default grid, sweeps `bundled:train`, and trains `default` (curve on the text), `pref` and `conf`.
+Run it again whenever the pair, its training questions, the features or the estimators change: an estimator
+of other weights is refused when a router opens it. The same inputs give the same bytes.
 """
 
 import shutil
@@ -32,7 +32,7 @@ _TRIED = 50
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_OUTPUT,
               help="Folder to write to.")  # fmt: skip
 @click.option("--work", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for the grid and the rollouts, kept and resumed; a temporary one by default.")  # fmt: skip
+              help="Folder for grid and rollouts, kept and resumed; a temporary one by default.")  # fmt: skip
 @click.option("--samples", default=4, help="Answers per question and λ.")
 @click.option("--limit", type=click.IntRange(min=20), help="Use only the first N questions.")
 @click.option("--device", default="cpu", help="Where the models run; the shipped ones come from a CPU.")

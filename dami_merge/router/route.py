@@ -156,16 +156,22 @@ class Router:
         return self.route_batch([query], available=available)[0]
 
     def route_batch(
-        self, queries: Sequence[Query], *, available: Collection[LambdaLike] | None = None
+        self,
+        queries: Sequence[Query],
+        *,
+        available: Collection[LambdaLike] | None = None,
+        budget: float | None = None,
     ) -> list[Route]:
         """Route several queries as `route` does, with one call of a trained estimator.
 
         Args:
             queries: Prompts or OpenAI `messages`.
             available: The λ that are being served; None means the whole grid.
+            budget: Mean tokens that these queries may spend together, as predicted; None means no limit.
 
         Raises:
             EstimatorError: The router has no estimator.
+            UsageError: A budget was given to a function, which predicts no tokens.
             LambdaError: `available` is empty or names a λ that is not in the grid.
         """
         if self._estimator is None:
@@ -175,21 +181,29 @@ class Router:
             )
         served = self._available(available)
         if callable(self._estimator):
+            if budget is not None:
+                raise UsageError(
+                    "a function from a query to λ predicts no tokens", hint="use a trained estimator"
+                )
             return [self._called(self._estimator, query, served) for query in queries]
-        return self._decided(self._estimator, queries, served)
+        return self._decided(self._estimator, queries, served, budget)
 
     def _decided(
-        self, estimator: "QueryEstimator", queries: Sequence[Query], served: Collection[Fraction]
+        self,
+        estimator: "QueryEstimator",
+        queries: Sequence[Query],
+        served: Collection[Fraction],
+        budget: float | None,
     ) -> list[Route]:
         """Ask a trained estimator for one of the served λ, or for any if it knows none of them."""
         known = [lam for lam in estimator.lambdas if lam in served] or None
         try:
-            found = estimator.decide(queries, available=known)
+            found = estimator.decide(queries, available=known, budget=budget)
         except Exception as error:  # noqa: BLE001 - whatever fails, a query must still be answered
             if len(queries) == 1:
                 return [self._fallen_back(error, served)]
             # one query may have spoilt it for all
-            return [route for query in queries for route in self._decided(estimator, [query], served)]
+            return [route for query in queries for route in self._decided(estimator, [query], served, budget)]
         return self._explained(found, f"{estimator.kind} at μ = {found.policy.mu:.3g}", served)
 
     def _explained(self, found: "Explained", name: str, served: Collection[Fraction]) -> list[Route]:

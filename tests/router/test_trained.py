@@ -96,6 +96,24 @@ def test_a_goal_changes_the_choice_without_a_new_fit(grid: Path, folder: Path) -
         Router.from_grid(grid, estimator=lambda _: 0.5, goal=Goal(mu=1.0))
 
 
+def test_a_batch_shares_a_budget(grid: Path, folder: Path) -> None:
+    router = Router.from_grid(grid, estimator=folder, goal=Goal(mu=0.02, guard=0.0))
+    queries = [EASY, HARD] * 10
+    free, bound = router.route_batch(queries), router.route_batch(queries, budget=20)
+    assert sum(route.lam for route in bound) < sum(route.lam for route in free)
+    assert bound[0].lam == free[0].lam == 0
+    assert router.route_batch([], budget=20) == []
+    opened = QueryEstimator.open(folder, goal=Goal(mu=0.02, guard=0.0))
+    found = opened.decide(queries, budget=20)
+    spent = [
+        cost[opened.lambdas.index(each.lam)]
+        for cost, each in zip(found.estimate.cost, found.decisions, strict=True)
+    ]
+    assert np.mean(spent) <= 20
+    with pytest.raises(UsageError, match="predicts no tokens"):
+        Router.from_grid(grid, estimator=lambda _: 0.5).route_batch(queries, budget=20)
+
+
 class Failing(TextFeatures):
     """Features that fail for some queries."""
 
