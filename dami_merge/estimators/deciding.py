@@ -43,6 +43,7 @@ class Explained:
     """All that led to the decisions of n queries.
 
     Attributes:
+        kind: Kind of estimator, such as `curve`.
         decisions: One for each query.
         estimate: What the estimator said.
         choices: What the policy made of it.
@@ -50,6 +51,7 @@ class Explained:
         setting: How the goal is met on the measured queries.
     """
 
+    kind: str
     decisions: tuple[Decision, ...]
     estimate: Estimate
     choices: Choices
@@ -155,7 +157,7 @@ class QueryEstimator:
                 choices.places.tolist(), inputs.spent, choices.held, estimate.novel, strict=True
             )
         )
-        return Explained(decisions, estimate, choices, self._policy, self.setting)
+        return Explained(self.kind, decisions, estimate, choices, self._policy, self.setting)
 
 
 def as_conversation(query: AnyQuery) -> Conversation:

@@ -23,7 +23,7 @@ _CONFIDENCE = 0.975
 _STARTS = 4
 _PSEUDO = 2
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +47,8 @@ class Goal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     mu: float | None = None
     tokens: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    accuracy: Share | None = None
-    drop: Share | None = None
+    accuracy: _Share | None = None
+    drop: _Share | None = None
     risk: Risk | None = None
     guard: float = DEFAULT_GUARD
 

@@ -204,10 +204,25 @@ class Router:
                 return [self._fallen_back(error, served)]
             # one query may have spoilt it for all
             return [route for query in queries for route in self._decided(estimator, [query], served, budget)]
-        return self._explained(found, f"{estimator.kind} at μ = {found.policy.mu:.3g}", served)
+        return self._explained(found, served)
 
-    def _explained(self, found: "Explained", name: str, served: Collection[Fraction]) -> list[Route]:
+    def routes_of(
+        self, found: "Explained", *, available: Collection[LambdaLike] | None = None
+    ) -> list[Route]:
+        """Return the routes of decisions that a trained estimator has made; see `QueryEstimator.decide`.
+
+        Args:
+            found: The decisions.
+            available: The λ that are being served; None means the whole grid.
+
+        Raises:
+            LambdaError: `available` is empty or names a λ that is not in the grid.
+        """
+        return self._explained(found, self._available(available))
+
+    def _explained(self, found: "Explained", served: Collection[Fraction]) -> list[Route]:
         routes = []
+        name = f"{found.kind} at μ = {found.policy.mu:.3g}"
         for each in found.decisions:
             route = self._route(each.lam, each.lam, served, "guard" if each.held else "estimator")
             why = f"{name} is not sure enough to leave the best λ for all queries" if each.held else name

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from dami_merge.estimators.deciding import AnyQuery, Explained
 from dami_merge.estimators.for_grid import BUNDLED_NAME, estimator_for
@@ -40,7 +41,7 @@ class RouteExplained(msgspec.Struct, frozen=True, kw_only=True):
         features: Its features.
         values: `curves` or `scores`: what `value` means.
         novel: Whether the query is unlike those that the estimator was fitted on.
-        static: The best λ for all queries at this price.
+        static: The best λ of the grid for all queries at this price.
         setting: Price, guard, and what was measured with them.
         rows: What was looked at for every λ, ascending.
     """
@@ -83,7 +84,8 @@ def explain_routes(
     router = Router(manifest, root, estimator=opened)
     known = [lam for lam in opened.lambdas if lam in set(router.lambdas)]
     found = opened.decide(queries, available=known or None)
-    routes = router.route_batch(queries)
+    usable = np.array([lam in known or not known for lam in opened.lambdas])
+    static = int(np.where(usable, found.policy.static, -np.inf).argmax())
     return [
         RouteExplained(
             route=route,
@@ -91,16 +93,16 @@ def explain_routes(
             features=opened.trained.features_name,
             values=found.estimate.kind,
             novel=found.decisions[place].novel,
-            static=opened.lambdas[int(found.policy.static.argmax())],
+            static=opened.lambdas[static],
             setting=found.setting,
-            rows=_rows(found, place, opened.lambdas),
+            rows=_rows(found, place, opened.lambdas, static),
         )
-        for place, route in enumerate(routes)
+        for place, route in enumerate(router.routes_of(found))
     ]
 
 
-def _rows(found: Explained, place: int, lambdas: Sequence[Fraction]) -> tuple[LambdaRow, ...]:
-    errors = found.estimate.gap_error(int(found.policy.static.argmax()))[place]
+def _rows(found: Explained, place: int, lambdas: Sequence[Fraction], static: int) -> tuple[LambdaRow, ...]:
+    errors = found.estimate.gap_error(static)[place]
     columns = (found.estimate.value[place], found.estimate.cost[place], found.choices.utility[place], errors)
     return tuple(
         LambdaRow(lam, *map(float, numbers))
