@@ -41,12 +41,12 @@ def plan_rollouts_command(
     says how precisely the accuracy of each λ is known against the largest one, and how many questions of K
     answers each would narrow its 95% interval to ±1 point.
     """
-    from dami_merge.use_cases.plan_rollouts import plan_rollouts, plan_value
+    from dami_merge.use_cases.plan_rollouts import plan_rollouts, rollouts_plan_value
 
     refuse_unwritable(output)
     found = plan_rollouts(rollouts, budget, per=per, output=output)
     if as_json:
-        show_json(plan_value(found))
+        show_json(rollouts_plan_value(found))
         return
     _show_plan(found)
     _show_precision(found.spreads)

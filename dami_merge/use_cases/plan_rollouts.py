@@ -106,7 +106,7 @@ def plan_rollouts(
     )
 
 
-def plan_value(plan: RolloutsPlan) -> dict[str, object]:
+def rollouts_plan_value(plan: RolloutsPlan) -> dict[str, object]:
     """Convert a plan to JSON values; every λ is a string such as `3/10`."""
     value: dict[str, object] = msgspec.to_builtins(plan, enc_hook=fraction_text)
     return value
