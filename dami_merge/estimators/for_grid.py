@@ -8,6 +8,7 @@ from dami_merge.errors import InputRefused, Problem
 from dami_merge.estimators.artefact import load_estimator
 from dami_merge.estimators.deciding import QueryEstimator
 from dami_merge.estimators.goal import Goal
+from dami_merge.estimators.probing import Prober
 from dami_merge.grid.manifest import Grid, weights_digest
 
 BUNDLED_NAME = "bundled"
@@ -53,12 +54,12 @@ def asks_models(features: str) -> bool:
     return bool(_PROBED & set(features.split("+")))
 
 
-def prober_of(grid: Path) -> object:
+def prober_of(grid: Path) -> Prober:
     """What asks the models of a grid in this process.
 
     This is the only door from here to the models, and to torch: the module is imported by its name, so that
     everything that needs no model stays without them.
     """
     probing = import_module("dami_merge.backends.probing")
-    prober: object = probing.HfProber.from_grid(grid)
+    prober: Prober = probing.HfProber.from_grid(grid)
     return prober

@@ -64,13 +64,11 @@ def _fit_success(
     parts: Numbers, right: Numbers, count: Numbers, weights: Numbers, ridge: float, smooth: float
 ) -> Heads:
     hits = torch.from_numpy(np.ascontiguousarray(right / count))
-    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
-        each = torch.nn.functional.softplus(logits) - hits * logits
-        return (each * per_query).sum()
+        return torch.nn.functional.softplus(logits) - hits * logits
 
-    return minimise(loss, parts, len(weights), right.shape[1], ridge=ridge, smooth=smooth)
+    return minimise(loss, parts, weights, right.shape[1], ridge=ridge, smooth=smooth)
 
 
 def _best_ridge(parts: Numbers, right: Numbers, count: Numbers, smooth: float, seed: int) -> float:
@@ -101,9 +99,9 @@ def _fit_length(parts: Numbers, examples: Examples, ridge: float, smooth: float)
     aims = torch.from_numpy(np.ascontiguousarray(means))
 
     def loss(outputs: torch.Tensor) -> torch.Tensor:
-        return 0.5 * (outputs - aims).square().sum() / len(parts)
+        return 0.5 * (outputs - aims).square()
 
-    heads = minimise(loss, parts, 1, means.shape[1], ridge=ridge, smooth=smooth)
+    heads = minimise(loss, parts, np.ones((1, len(parts))), means.shape[1], ridge=ridge, smooth=smooth)
     fitted = heads.outputs(parts)[0]
     misses = np.where(answered, np.exp(logs - fitted[:, :, None]), 0.0)
     smearing: Numbers = misses.sum(axis=(0, 2)) / answered.sum(axis=(0, 2))

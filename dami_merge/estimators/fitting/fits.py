@@ -15,6 +15,7 @@ from dami_merge.estimators.averaging import (
     fit_kmeans,
     fit_knn,
 )
+from dami_merge.estimators.calibrating import ConfOptions, fit_conf
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.fitted import FittedEstimator, Inputs, Scalar
 from dami_merge.estimators.fitting.curves import CurveOptions, fit_curve
@@ -59,6 +60,7 @@ FITS: Mapping[str, Callable[[Examples, Inputs, Mapping[str, Scalar], int], Fitte
             "curve": Fit(CurveOptions, fit_curve),
             "pref": Fit(PrefOptions, fit_pref),
             "pred": Fit(PredOptions, fit_pred),
+            "conf": Fit(ConfOptions, fit_conf),
             "constant": Fit(AverageOptions, fit_constant),
             "category": Fit(AverageOptions, fit_category),
             "kmeans": Fit(AverageOptions, fit_kmeans),

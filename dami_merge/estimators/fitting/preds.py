@@ -82,19 +82,15 @@ def _fit_points(
     parts: Numbers, points: Numbers, weights: Numbers, ridge: float, options: PredOptions
 ) -> Heads:
     aims = torch.from_numpy(np.ascontiguousarray(points[:, None]))
-    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
         error = torch.sigmoid(logits) - aims
         if options.loss == "mse":
-            each = error.square()
-        else:
-            each = torch.nn.functional.huber_loss(
-                error, torch.zeros_like(error), reduction="none", delta=_HUBER
-            )
-        return (each * per_query).sum()
+            return error.square()
+        zero = torch.zeros_like(error)
+        return torch.nn.functional.huber_loss(error, zero, reduction="none", delta=_HUBER)
 
-    return minimise(loss, parts, len(weights), 1, ridge=ridge, smooth=0.0)
+    return minimise(loss, parts, weights, 1, ridge=ridge, smooth=0.0)
 
 
 def _best_ridge(parts: Numbers, points: Numbers, options: PredOptions, seed: int) -> float:

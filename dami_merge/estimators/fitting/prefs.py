@@ -69,15 +69,13 @@ def _fit_pairs(parts: Numbers, pairs: Numbers, weights: Numbers, ridge: float, s
     low, high = np.triu_indices(count, 1)
     scale = pairs.sum() / len(parts)
     first, second = (torch.from_numpy(pairs[:, one, two] / scale) for one, two in ((low, high), (high, low)))
-    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
     one, two = torch.from_numpy(low), torch.from_numpy(high)
 
     def loss(utility: torch.Tensor) -> torch.Tensor:
         gap = utility[..., one] - utility[..., two]
-        each = (first + second) * torch.nn.functional.softplus(gap) - first * gap
-        return (each * per_query).sum()
+        return (first + second) * torch.nn.functional.softplus(gap) - first * gap
 
-    return minimise(loss, parts, len(weights), count, ridge=ridge, smooth=smooth)
+    return minimise(loss, parts, weights, count, ridge=ridge, smooth=smooth)
 
 
 def _best_ridge(parts: Numbers, pairs: Numbers, smooth: float, seed: int) -> float:
