@@ -75,10 +75,6 @@ def _show_plan(found: "RolloutsPlan") -> None:
         f" now; expected {found.after**0.5:.4f} with the plan, {found.even**0.5:.4f} with as many answers"
         " spread evenly"
     )
-    if planned < found.budget:
-        click.echo(
-            f"{found.budget - planned:,} answers are left over: too few to complete a question at every λ"
-        )
 
 
 def _show_precision(found: "tuple[Spread, ...]") -> None:

@@ -24,7 +24,7 @@ Per = Literal["answer", "token"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answered:
+class AnswerCounts:
     """Counts of answers, also of questions that were not asked yet.
 
     Attributes:
@@ -55,7 +55,7 @@ class NextAnswers:
         even: The same, as it is expected if as many answers were spread evenly over all cells.
     """
 
-    answered: Answered
+    answered: AnswerCounts
     more: Places
     order: tuple[tuple[int, int], ...]
     before: float
@@ -68,7 +68,7 @@ class NextAnswers:
         return float((self.more * self.answered.tokens).sum())
 
 
-def answered_of(rollouts: Rollouts, sidecar: Sidecar) -> Answered:
+def answer_counts(rollouts: Rollouts, sidecar: Sidecar) -> AnswerCounts:
     """Count the answers of a sweep, for every question of its settings."""
     lambdas = sorted({row.lam for row in rollouts})
     columns = {lam: place for place, lam in enumerate(lambdas)}
@@ -82,10 +82,10 @@ def answered_of(rollouts: Rollouts, sidecar: Sidecar) -> Answered:
         samples[cell] += 1
         tokens[cell[1]] += row.tokens
     means = tokens / np.maximum(samples.sum(axis=0), 1)
-    return Answered(tuple(names), tuple(lambdas), correct, samples, means)
+    return AnswerCounts(tuple(names), tuple(lambdas), correct, samples, means)
 
 
-def next_answers(answered: Answered, budget: int, *, per: Per = "answer") -> NextAnswers:
+def next_answers(answered: AnswerCounts, budget: int, *, per: Per = "answer") -> NextAnswers:
     """Choose answers by what they are expected to tell.
 
     Args:

@@ -7,7 +7,7 @@ import msgspec
 
 from dami_merge.errors import UsageError
 from dami_merge.estimators.examples import examples_of
-from dami_merge.estimators.planning import NextAnswers, Per, answered_of, next_answers
+from dami_merge.estimators.planning import NextAnswers, Per, answer_counts, next_answers
 from dami_merge.estimators.precision import Spread, spreads
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar, sidecar_path
 from dami_merge.files import write_durable
@@ -87,7 +87,7 @@ def plan_rollouts(
         raise UsageError(f"the plan would replace {output}", hint="give another file")
     rows, sidecar = read_rollouts(path), read_sidecar(path)
     examples = examples_of(rows, sidecar)
-    found = next_answers(answered_of(rows, sidecar), budget, per=per)
+    found = next_answers(answer_counts(rows, sidecar), budget, per=per)
     cells = _cells(found)
     if output is not None:
         encoder = msgspec.json.Encoder()

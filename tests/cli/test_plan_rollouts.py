@@ -63,7 +63,7 @@ def test_json_holds_the_plan_the_tables_and_the_precision(swept: Path) -> None:
     assert [row["lambda"] for row in value["spreads"]] == ["0/1", "2/5"]
 
 
-def test_what_is_left_of_a_budget_and_too_few_questions_are_said(tiny_grid: Path, tmp_path: Path) -> None:
+def test_new_questions_are_completed_and_too_few_questions_are_said(tiny_grid: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     sweep(tiny_grid, path, SweepRecipe(samples=1, limit=1, max_tokens=8), engine=CPU)
     settings = tmp_path / "r.jsonl.settings.json"

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dami_merge.estimators.examples import examples_of
-from dami_merge.estimators.planning import Answered, answered_of, next_answers
+from dami_merge.estimators.planning import AnswerCounts, answer_counts, next_answers
 from dami_merge.estimators.precision import spreads
 from dami_merge.estimators.success import believe
 from dami_merge.evaluation.questions.question import Message, Question
@@ -23,9 +23,9 @@ LAMBDAS = tuple(Fraction(step, 5) for step in range(6))
 PATH = np.linspace(0.0, 1.0, 6)
 
 
-def counts(correct: Table, samples: Table) -> Answered:
+def counts(correct: Table, samples: Table) -> AnswerCounts:
     names = tuple(f"q{place}" for place in range(len(correct)))
-    return Answered(names, LAMBDAS, correct, samples, np.linspace(10.0, 100.0, len(LAMBDAS)))
+    return AnswerCounts(names, LAMBDAS, correct, samples, np.linspace(10.0, 100.0, len(LAMBDAS)))
 
 
 def truth(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ def test_questions_without_answers_are_counted_with_those_that_have_some() -> No
         rollout("asked", "1/1", 1, tokens=50),
         rollout("half", "0/1", 0, tokens=20),
     ]
-    found = answered_of(Rollouts(rows), Sidecar(settings=settings, questions=questions))
+    found = answer_counts(Rollouts(rows), Sidecar(settings=settings, questions=questions))
     assert found.questions == ("asked", "half", "never")
     assert found.lambdas == (Fraction(0), Fraction(1))
     assert found.samples.tolist() == [[1, 2], [1, 0], [0, 0]]
