@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from dami_merge.estimators.fitted import Scalar
     from dami_merge.estimators.goal import Goal, Risk
 
-Command = Callable[..., None]
 
 _OPTIONS = (
     click.option("--mu", type=float, help="Price of tokens: the accuracy that a mean Thinking answer costs."),
@@ -33,7 +32,7 @@ _OPTIONS = (
 )
 
 
-def goal_options(command: Command) -> Command:
+def goal_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a goal; `goal_of` turns their values into one."""
     for option in reversed(_OPTIONS):
         command = option(command)

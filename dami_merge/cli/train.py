@@ -63,7 +63,7 @@ def train_command(  # noqa: PLR0913 - one argument for each option
     without training again; by default, it is Thinking's accuracy for the fewest tokens.
     """
     from dami_merge.estimators.goal import Goal
-    from dami_merge.use_cases.train import Training, train_estimator
+    from dami_merge.use_cases.train import Training, pairs_behind, train_estimator
 
     training = Training(
         kind=estimator,
@@ -78,10 +78,11 @@ def train_command(  # noqa: PLR0913 - one argument for each option
         trained = train_estimator(training, grid, rollouts, output, on_step=on_step)
     from dami_merge.cli.train_view import show_trained, trained_value
 
+    pairs = pairs_behind(trained, rollouts, limit=limit)
     if as_json:
-        show_json(trained_value(trained, output))
+        show_json(trained_value(trained, output) | {"pairs": pairs})
     else:
-        show_trained(trained, grid, output)
+        show_trained(trained, grid, output, pairs)
 
 
 @contextmanager
