@@ -13,7 +13,7 @@ from tests.cli.test_grid import run
 def test_help_names_every_command_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("grid", "check-lmc", "verify", "sweep", "report", "Exit codes"):
+    for word in ("grid", "check-lmc", "verify", "sweep", "report", "evaluate", "Exit codes"):
         assert word in result.stdout
 
 
