@@ -10,7 +10,7 @@ import numpy as np
 from dami_merge.errors import LambdaError
 from dami_merge.estimators.artefact import Trained, check_features, load_estimator
 from dami_merge.estimators.estimate import Estimate
-from dami_merge.estimators.features.opening import open_features
+from dami_merge.estimators.features.opening import reopened
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
 from dami_merge.estimators.goal import Goal, Setting, policy_of, resolve
 from dami_merge.estimators.policy import Choices, Policy, choose
@@ -99,7 +99,7 @@ class QueryEstimator:
         cls, trained: Trained, folder: Path, *, goal: Goal | None = None, prober: Prober | None = None
     ) -> "QueryEstimator":
         """Open the features of an estimator that is already read; see `open`."""
-        features = open_features(trained.features_name, prober=prober)
+        features = reopened(trained.features_name, trained.described, prober)
         check_features(folder, features, trained)
         return cls(trained, features, goal=goal)
 
@@ -127,7 +127,8 @@ class QueryEstimator:
         estimate = self.trained.fitted.estimate(inputs)
         allowed = None
         if available is not None:
-            allowed = np.array([lam in set(available) for lam in self.lambdas])
+            served = set(available)
+            allowed = np.array([lam in served for lam in self.lambdas])
             if not allowed.any():
                 raise LambdaError(
                     "none of the available λ is known to the estimator",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from dami_merge.estimators.boosted import restore_boosted
 from dami_merge.estimators.conf import restore_conf
 from dami_merge.estimators.curve import restore_curve
 from dami_merge.estimators.fitted import FittedEstimator, Scalar
@@ -23,6 +24,7 @@ Restore = Callable[
 RESTORE: Mapping[str, Restore] = MappingProxyType(
     {
         "curve": restore_curve,
+        "boosted": restore_boosted,
         "pref": restore_pref,
         "pred": restore_pred,
         "conf": restore_conf,

@@ -27,7 +27,7 @@ DRAWS_OF_FOLDS = 8
 _CHOSEN_BY_THE_FIT = ("ridge", "neighbours", "clusters")
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True):
     """How an estimator is trained.
 
     Attributes:
