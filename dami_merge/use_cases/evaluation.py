@@ -18,6 +18,7 @@ class Entry:
         options: Options of the fit.
         name: Its name in the table; empty means kind and features.
         control: Whether it is a control.
+        goal: What is asked of it; None means what is asked of all.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Entry:
     options: Mapping[str, Scalar] = field(default_factory=dict)
     name: str = ""
     control: bool = False
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True, slots=True)

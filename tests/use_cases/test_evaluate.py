@@ -11,7 +11,7 @@ from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.goal import Goal
 from dami_merge.estimators.judge.evaluated import EvaluationReport, evaluation_value
 from dami_merge.grid.manifest import read_grid, weights_digest
-from dami_merge.use_cases.entrants import read_entry
+from dami_merge.use_cases.entrants import Maker, read_entry
 from dami_merge.use_cases.evaluate import evaluate_estimators
 from dami_merge.use_cases.evaluation import Entry, Evaluation
 from dami_merge.use_cases.train import Training, train_estimator
@@ -176,3 +176,14 @@ def test_entries_are_read_with_their_features() -> None:
     assert read_entry(" knn:encoder:/models/x ") == Entry("knn", "encoder:/models/x")
     with pytest.raises(UsageError, match="there is no estimator 'magic'"):
         read_entry("magic")
+
+
+def test_one_fit_serves_every_goal(folder: Path, tiny_grid: Path) -> None:
+    made = Maker(tiny_grid, Evaluation(folder / "test.jsonl", folds=2))
+    examples = world(60, 4, 6)
+    first = made.fit(KNN, examples, 0)
+    other = made.fit(replace(KNN, goal=Goal(mu=3.0, guard=0)), examples, 0)
+    assert other.trained is first.trained
+    assert (other.setting.mu, first.trained.goal) == (3.0, Goal())
+    assert made.fit(KNN, examples, 1).trained is not first.trained
+    assert made.fit(KNN, examples.part(range(59, -1, -1)), 0).trained is not first.trained
