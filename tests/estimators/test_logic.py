@@ -13,7 +13,7 @@ from dami_merge.estimators.examples import Examples, Numbers, Places, examples_o
 from dami_merge.estimators.features.opening import open_features
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.fits import FITS
-from dami_merge.estimators.judge.resampled import Figure95, draw, gain_over_hull
+from dami_merge.estimators.judge.resampled import Figure95, gain_over_hull, resample_queries
 from dami_merge.estimators.judge.routing import routed
 from dami_merge.estimators.policy import Policy, choose
 from dami_merge.evaluation.generation import all_requests
@@ -56,7 +56,7 @@ def chosen(train: Examples, test: Examples) -> Places:
 
 def judged(places: Places, test: Examples) -> Figure95:
     """Accuracy above the best blind mixture of static λ at the same tokens."""
-    draws = draw(test, seed=0, resamples=300)
+    draws = resample_queries(test, seed=0, resamples=300)
     return draws.figure(gain_over_hull(draws, routed(places, len(test.lambdas)), test))
 
 
