@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dami_merge.backends.reply import read_reply
 from dami_merge.errors import BackendError
-from dami_merge.estimators.probing import ProbeSettings, ShortAnswer, counted_tokens
+from dami_merge.estimators.probing import NAMED_TOKENS, ProbeSettings, ShortAnswer, counted_tokens
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion_token_logprob import ChatCompletionTokenLogprob
@@ -20,8 +20,7 @@ def read_short_answer(reply: object, settings: ProbeSettings, *, seconds: float 
     """Check a reply and return its answer.
 
     A server may report probabilities from before it forbade the hidden texts, as vLLM does by default: those
-    of the other tokens are then divided by the share that is left. An entropy is that of the alternatives
-    which the server names, and of all others as one.
+    of the other tokens are then divided by the share that is left.
 
     Args:
         reply: The reply as parsed by the client.
@@ -63,7 +62,8 @@ def _measures(token: "ChatCompletionTokenLogprob", hidden: tuple[str, ...]) -> t
     named[token.token] = min(token.logprob, 0.0)
     lost = sum(exp(value) for text, value in named.items() if text in hidden)
     left = log1p(-min(lost, 1 - _LEAST))
-    shares = [min(exp(value - left), 1.0) for text, value in named.items() if text not in hidden]
+    every = sorted((value for text, value in named.items() if text not in hidden), reverse=True)
+    shares = [min(exp(value - left), 1.0) for value in every[:NAMED_TOKENS]]
     rest = 1 - sum(shares)
     spread = [share for share in (*shares, rest) if share > _LEAST]
     return min(token.logprob - left, 0.0), -sum(share * log(share) for share in spread)

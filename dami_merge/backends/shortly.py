@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dami_merge.estimators.examples import Numbers
+from dami_merge.estimators.probing import NAMED_TOKENS
 
 
 class Unseen:
@@ -50,8 +51,11 @@ class Recorder:
         """Record one step and leave the logits, of shape [rows, vocabulary], as they are."""
         del input_ids
         logs = scores.float().log_softmax(dim=-1)
-        self._logprobs.append(logs.amax(dim=-1))
-        self._entropies.append(-(logs.exp() * logs.where(logs > -torch.inf, 0)).sum(dim=-1))
+        named = logs.topk(min(NAMED_TOKENS, logs.shape[1])).values
+        shares = named.exp()
+        rest = (1 - shares.sum(dim=-1, keepdim=True)).clamp(min=0)
+        self._logprobs.append(named[:, 0])
+        self._entropies.append(torch.special.entr(torch.cat([shares, rest], dim=-1)).sum(dim=-1))
         return scores
 
     def table(self) -> tuple[Numbers, Numbers]:

@@ -15,6 +15,7 @@ import click
 
 from dami_merge._version import __version__
 from dami_merge.cli.check_lmc import check_lmc_command
+from dami_merge.cli.evaluate import evaluate_command
 from dami_merge.cli.grid import grid_command
 from dami_merge.cli.interrupt import INTERRUPTED, arm, disarm
 from dami_merge.cli.output import exit_code_of, show_error
@@ -112,6 +113,7 @@ commands.add_command(report_command)
 commands.add_command(pairs_command)
 commands.add_command(train_command)
 commands.add_command(route_command)
+commands.add_command(evaluate_command)
 
 
 def main() -> None:

@@ -8,19 +8,17 @@ Never a pickle. Both files are read strictly: an unknown field, a missing array,
 or a number that is not finite is refused.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from dami_merge._version import __version__
 from dami_merge.declared import encode
-from dami_merge.errors import InputRefused, OutputRefused, Problem
+from dami_merge.errors import InputRefused, LambdaError, OutputRefused, Problem, UsageError
 from dami_merge.estimators.declaration import (
     DECLARED,
     FORMAT_OF_ESTIMATORS,
@@ -31,18 +29,22 @@ from dami_merge.estimators.declaration import (
 )
 from dami_merge.estimators.examples import Numbers
 from dami_merge.estimators.fitted import Conversation, Features, FittedEstimator, Inputs
-from dami_merge.estimators.goal import Goal, Setting
+from dami_merge.estimators.goal import Goal, Setting, policy_of
 from dami_merge.estimators.kinds import RESTORE
-from dami_merge.estimators.tradeoff import Tradeoff, restore_tradeoff
+from dami_merge.estimators.policy import Policy, choose
+from dami_merge.estimators.stored_arrays import arrays_of
+from dami_merge.estimators.tradeoff import GUARDS, Tradeoff, restore_tradeoff
 from dami_merge.files import digest_bytes, is_special, write_durable
 from dami_merge.lambdas import fraction_text, parse_lambda
 
 MOST_BYTES_DECLARED = 4 << 20
-MOST_BYTES_LEARNED = 1 << 31
+MOST_BYTES_LEARNED = 1 << 28
 
 _TOLERANCE = 2e-3
 _VECTORS = "conformance.vectors"
 _VALUES = "conformance.values"
+_MISFITS = (ValueError, IndexError, TypeError, AttributeError, OverflowError)
+"""What arrays and settings raise that are there but do not fit each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +87,14 @@ def save_estimator(folder: Path, trained: Trained) -> None:
     from safetensors.numpy import save
 
     refuse_foreign(folder)
-    expected = trained.fitted.estimate(_inputs(trained.vectors))
     arrays = {name: np.ascontiguousarray(each) for name, each in trained.fitted.arrays().items()}
     arrays |= {name: np.ascontiguousarray(each) for name, each in trained.tradeoff.arrays().items()}
-    arrays |= {_VECTORS: trained.vectors.astype(np.float32), _VALUES: expected.value.astype(np.float64)}
+    vectors = trained.vectors.astype(np.float32)
+    # what a reader will have: the numbers as they are stored
+    stored = RESTORE[trained.fitted.kind](arrays, trained.fitted.lambdas, trained.fitted.settings())
+    read = vectors.astype(np.float64)
+    arrays |= {_VECTORS: vectors, _VALUES: stored.estimate(_inputs(read)).value.astype(np.float64)}
+    chosen = _chosen(stored, read, policy_of(trained.setting, trained.tradeoff))
     learned = save(arrays)
     declared = Declared(
         version=FORMAT_OF_ESTIMATORS,
@@ -102,7 +108,7 @@ def save_estimator(folder: Path, trained: Trained) -> None:
         origin=trained.origin,
         made_with={"dami-merge": __version__, "numpy": np.__version__},
         learned=digest_bytes(learned),
-        conformance=[Conformance(messages) for messages in trained.checked],
+        conformance=[Conformance(each, lam) for each, lam in zip(trained.checked, chosen, strict=True)],
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_durable(folder / LEARNED, learned)
@@ -137,15 +143,19 @@ def load_estimator(folder: Path) -> Trained:
     if digest_bytes(raw) != declared.learned:
         fact = f"{folder / LEARNED} is not the file that {DECLARED} was written with"
         raise _refused(fact, "keep both files together, or train it again")
-    arrays = _arrays(folder / LEARNED, raw)
+    arrays = arrays_of(folder / LEARNED, raw)
     lambdas = _lambdas(folder, declared)
     try:
         fitted = RESTORE[declared.kind](arrays, lambdas, declared.settings)
         tradeoff = restore_tradeoff(arrays)
         vectors, values = arrays[_VECTORS].astype(np.float64), arrays[_VALUES].astype(np.float64)
     except KeyError as error:
-        raise _refused(f"{folder / LEARNED} lacks the array {error}", "train it again") from error
+        raise _refused(f"{folder} lacks {error}", "train it again") from error
+    except _MISFITS as error:
+        raise _misfit(folder) from error
+    _check_shapes(folder, tradeoff, vectors, declared)
     _check_values(folder, fitted, vectors, values)
+    _check_choices(folder, policy_of(declared.setting, tradeoff), fitted, vectors, declared.conformance)
     return Trained(
         fitted=fitted,
         features_name=declared.features,
@@ -180,17 +190,56 @@ def check_features(folder: Path, features: Features, trained: Trained) -> None:
         raise _refused(fact, "a library has changed, or the files; train it again")
 
 
+def _check_shapes(folder: Path, table: Tradeoff, vectors: Numbers, declared: Declared) -> None:
+    prices, lambdas = table.prices.shape, (len(declared.lambdas),)
+    cells = (len(GUARDS), *prices)
+    measured = (table.accuracy, table.tokens, table.drop, table.drop_spread)
+    fits = (
+        len(prices) == 1
+        and prices[0] > 0
+        and table.guards.tolist() == list(GUARDS)
+        and all(each.shape == cells for each in measured)
+        and table.static_accuracy.shape == table.static_tokens.shape == lambdas
+        and table.queries > 0
+        and vectors.ndim == 2
+        and len(vectors) == len(declared.conformance) > 0
+    )
+    if not fits:
+        raise _misfit(folder)
+
+
 def _check_values(folder: Path, fitted: FittedEstimator, vectors: Numbers, values: Numbers) -> None:
     try:
-        found = fitted.estimate(_inputs(vectors)).value
-    except (ValueError, IndexError, TypeError) as error:
-        raise _refused(
-            f"{folder / LEARNED} holds arrays of shapes that do not fit", "train it again"
-        ) from error
+        found = fitted.estimate(_inputs(vectors))
+    except (KeyError, *_MISFITS) as error:
+        raise _misfit(folder) from error
+    shape = (len(vectors), len(fitted.lambdas))
+    if not found.value.shape == found.cost.shape == found.draws.shape[1:] == values.shape == shape:
+        raise _misfit(folder)
     scale = max(1.0, float(np.abs(values).max(initial=0.0)))
-    if found.shape != values.shape or not np.abs(found - values).max(initial=0.0) <= _TOLERANCE * scale:
+    if not np.abs(found.value - values).max(initial=0.0) <= _TOLERANCE * scale:
         fact = f"{folder} does not estimate what it estimated when it was fitted"
         raise _refused(fact, "a library has changed, or the files; train it again")
+
+
+def _check_choices(
+    folder: Path,
+    policy: Policy,
+    fitted: FittedEstimator,
+    vectors: Numbers,
+    checked: Sequence[Conformance],
+) -> None:
+    chosen = _chosen(fitted, vectors, policy)
+    for was, now in zip(checked, chosen, strict=True):
+        if was.lam != now:
+            text = " ".join(was.messages[-1]["content"].split())[:40] if was.messages else ""
+            fact = f"{folder} chooses λ = {now} for {text!r}, and chose {was.lam} when it was fitted"
+            raise _refused(fact, "a library has changed, or the files; train it again")
+
+
+def _chosen(fitted: FittedEstimator, vectors: Numbers, policy: Policy) -> list[str]:
+    places = choose(fitted.estimate(_inputs(vectors)), policy).places
+    return [fraction_text(fitted.lambdas[place]) for place in places.tolist()]
 
 
 def _inputs(vectors: Numbers) -> Inputs:
@@ -202,7 +251,7 @@ def _declared(folder: Path) -> Declared:
     raw = _content(file, MOST_BYTES_DECLARED)
     try:
         declared = msgspec.json.decode(raw, type=Declared)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
         raise _refused(f"{file}: {error}", "it may have been written by another release") from error
     if declared.version != FORMAT_OF_ESTIMATORS:
         fact = f"{file} has format {declared.version}, this release reads {FORMAT_OF_ESTIMATORS}"
@@ -213,7 +262,10 @@ def _declared(folder: Path) -> Declared:
 
 
 def _lambdas(folder: Path, declared: Declared) -> tuple[Fraction, ...]:
-    lambdas = tuple(map(parse_lambda, declared.lambdas))
+    try:
+        lambdas = tuple(map(parse_lambda, declared.lambdas))
+    except LambdaError as error:
+        raise _refused(f"{folder / DECLARED}: {error}", "train it again") from error
     if not lambdas or list(lambdas) != sorted(set(lambdas)):
         raise _refused(f"{folder / DECLARED} does not list its λ in ascending order", "train it again")
     return lambdas
@@ -231,27 +283,9 @@ def _content(file: Path, most: int) -> bytes:
         raise _refused(f"{file}: {error.strerror}", hint) from error
 
 
-_DTYPES: Mapping[str, type[np.generic]] = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
-
-
-def _arrays(file: Path, raw: bytes) -> dict[str, NDArray[np.generic]]:
-    """Read the arrays of a safetensors file; the header is checked before anything is allocated."""
-    try:
-        size = int.from_bytes(raw[:8], "little")
-        header = json.loads(raw[8 : 8 + size])
-        found: dict[str, NDArray[np.generic]] = {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            start, end = entry["data_offsets"]
-            data = raw[8 + size + start : 8 + size + end]
-            found[name] = np.frombuffer(data, dtype=_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise _refused(f"{file} is not a safetensors file of an estimator", "train it again") from error
-    for name, each in found.items():
-        if name != "reduction.limits" and not np.isfinite(each.astype(np.float64)).all():
-            raise _refused(f"{file}: {name} holds a number that is not finite", "train it again")
-    return found
+def _misfit(folder: Path) -> InputRefused:
+    fact = f"{folder} holds arrays or settings that do not fit each other"
+    return _refused(fact, "train it again")
 
 
 def _refused(fact: str, hint: str) -> InputRefused:

@@ -1,7 +1,7 @@
 """A trained estimator with its features at hand: from queries to λ, with every reason."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import numpy as np
 from dami_merge.errors import LambdaError
 from dami_merge.estimators.artefact import Trained, check_features, load_estimator
 from dami_merge.estimators.estimate import Estimate
-from dami_merge.estimators.features.opening import open_features
+from dami_merge.estimators.features.opening import reopened
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
 from dami_merge.estimators.goal import Goal, Setting, policy_of, resolve
 from dami_merge.estimators.policy import Choices, Policy, choose
 from dami_merge.estimators.probing import Prober
+from dami_merge.evaluation.questions.question import Question
 
 AnyQuery = str | Sequence[Mapping[str, object]]
 """A prompt, or a conversation as OpenAI `messages`."""
@@ -98,7 +99,7 @@ class QueryEstimator:
         cls, trained: Trained, folder: Path, *, goal: Goal | None = None, prober: Prober | None = None
     ) -> "QueryEstimator":
         """Open the features of an estimator that is already read; see `open`."""
-        features = open_features(trained.features_name, prober=prober)
+        features = reopened(trained.features_name, trained.described, prober)
         check_features(folder, features, trained)
         return cls(trained, features, goal=goal)
 
@@ -126,7 +127,8 @@ class QueryEstimator:
         estimate = self.trained.fitted.estimate(inputs)
         allowed = None
         if available is not None:
-            allowed = np.array([lam in set(available) for lam in self.lambdas])
+            served = set(available)
+            allowed = np.array([lam in served for lam in self.lambdas])
             if not allowed.any():
                 raise LambdaError(
                     "none of the available λ is known to the estimator",
@@ -147,6 +149,17 @@ def as_conversation(query: AnyQuery) -> Conversation:
     if isinstance(query, str):
         return [{"role": "user", "content": query}]
     return [{"role": str(turn.get("role", "user")), "content": _text(turn.get("content"))} for turn in query]
+
+
+def inputs_of(features: Features, questions: Sequence[Question]) -> Inputs:
+    """Features of questions, with their groups for the category table."""
+    found = features.inputs([as_conversation(messages_of(question)) for question in questions])
+    return replace(found, groups=tuple(question.group for question in questions))
+
+
+def messages_of(question: Question) -> list[dict[str, str]]:
+    """The prompt of a question as OpenAI `messages`."""
+    return [{"role": turn.role, "content": turn.content} for turn in question.messages]
 
 
 def _text(content: object) -> str:

@@ -14,9 +14,16 @@ class Conformance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         messages: The query.
+        lam: λ that the default goal chooses for it, such as `3/10`; named `lambda` in JSON.
     """
 
     messages: list[dict[str, str]]
+    lam: str = msgspec.field(name="lambda")
+
+    def __post_init__(self) -> None:
+        """Refuse turns that are not a role and a text."""
+        if not self.messages or any(turn.keys() != {"role", "content"} for turn in self.messages):
+            raise ValueError("a turn has other fields than `role` and `content`")
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -20,6 +20,9 @@ from dami_merge.estimators.fitted import Conversation
 DEER_INDUCER = "\n**Final Answer**\n\\boxed"
 """What makes a model of mathematics answer at once; the first token that follows is a brace."""
 
+NAMED_TOKENS = 16
+"""Likeliest tokens that an entropy tells apart; all others count as one, since servers name 20 at most."""
+
 Aggregate = Literal["geometric", "arithmetic", "min"]
 """How the probabilities of an answer's tokens become one confidence."""
 
@@ -58,7 +61,8 @@ class ShortAnswer:
         text: The answer, without end tokens.
         tokens: Generated tokens, including the end token: what the probe cost.
         logprobs: Natural logarithms of the probabilities of the counted tokens; empty for an empty answer.
-        entropies: Entropy of the distribution at each counted token, in nats.
+        entropies: Entropy at each counted token, in nats, of the `NAMED_TOKENS` likeliest tokens and of all
+            others as one.
     """
 
     text: str
@@ -136,6 +140,11 @@ class Prober(Protocol):
     def describe(self) -> dict[str, str]:
         """Return what must be equal between two probes that are compared: weights and how they run."""
         ...
+
+
+def weights_of(prober: Prober) -> str:
+    """The digest of the weights that a prober runs; empty if it does not know them, as some servers."""
+    return prober.describe().get("weights", "")
 
 
 def counted_tokens(generated: int, *, skip_first: bool) -> slice:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dami_merge.estimators.examples import Flags, Numbers
 from dami_merge.estimators.fitted import Inputs
 
-MOST_PARTS = 256
+MOST_PARTS = 128
 """Principal components that are kept."""
 
 _FAMILIAR = 0.995

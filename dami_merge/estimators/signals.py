@@ -28,7 +28,8 @@ SIGNALS = (
 """Columns: C_I and C_T, the confidence of each side; HA = 1 - (C_I + C_T) / 2; CD = |C_T - C_I|; C_T - C_I;
 exp(-mean entropy) of each side; log-odds of C_I and C_T; whether both sides gave the same answer."""
 
-_MOST_ODDS = 10.0
+_MOST_ODDS = 5.0
+"""Beyond, rounding of the probabilities would show in the odds."""
 
 
 def signal_row(instruct: ShortAnswer, thinking: ShortAnswer, aggregate: Aggregate) -> list[float]:

@@ -1,14 +1,13 @@
 """From measured queries to a trained estimator: fit, predict out of fold, meet the goal. Imports torch."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.estimators.artefact import Trained
-from dami_merge.estimators.deciding import as_conversation
+from dami_merge.estimators.deciding import inputs_of, messages_of
 from dami_merge.estimators.declaration import Origin
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.fitted import Features, FittedEstimator, Inputs, Scalar
@@ -16,7 +15,6 @@ from dami_merge.estimators.fitting.fits import FITS
 from dami_merge.estimators.goal import Goal, resolve
 from dami_merge.estimators.out_of_fold import out_of_fold
 from dami_merge.estimators.tradeoff import trade_off
-from dami_merge.evaluation.questions.question import Question
 
 FEWEST_QUERIES = 20
 """With fewer queries, nothing that is measured out of fold means anything. Source: ours."""
@@ -29,7 +27,7 @@ DRAWS_OF_FOLDS = 8
 _CHOSEN_BY_THE_FIT = ("ridge", "neighbours", "clusters")
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True):
     """How an estimator is trained.
 
     Attributes:
@@ -106,17 +104,6 @@ def train(
         checked=tuple(messages_of(examples.questions[place]) for place in shown.tolist()),
         vectors=inputs.vectors[shown],
     )
-
-
-def inputs_of(features: Features, questions: Sequence[Question]) -> Inputs:
-    """Features of questions, with their groups for the category table."""
-    found = features.inputs([as_conversation(messages_of(question)) for question in questions])
-    return replace(found, groups=tuple(question.group for question in questions))
-
-
-def messages_of(question: Question) -> list[dict[str, str]]:
-    """The prompt of a question as OpenAI `messages`."""
-    return [{"role": turn.role, "content": turn.content} for turn in question.messages]
 
 
 def _as_chosen(options: Mapping[str, Scalar], settings: Mapping[str, Scalar]) -> dict[str, Scalar]:

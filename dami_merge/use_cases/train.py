@@ -15,6 +15,7 @@ from dami_merge.estimators.for_grid import asks_models, prober_of
 from dami_merge.estimators.goal import Goal
 from dami_merge.estimators.kinds import RESTORE
 from dami_merge.estimators.pairs import PairCounts, PairOptions, Rule, preferences
+from dami_merge.estimators.probing import ProbeSettings
 from dami_merge.evaluation.rollouts_file import read_rollouts, read_sidecar
 from dami_merge.files import digest_bytes
 from dami_merge.grid.manifest import read_grid, weights_digest
@@ -35,6 +36,8 @@ class Training:
         folds: Parts for predictions out of fold.
         seed: Seed of everything that is drawn.
         limit: Number of queries to use, from the start of the rollouts; None means all.
+        probe: How the features `conf` ask for short answers; None means what suits the models.
+        layers: Layers of the features `state`; None means some that are evenly spread.
     """
 
     kind: str
@@ -44,6 +47,8 @@ class Training:
     folds: int = 5
     seed: int = 0
     limit: int | None = None
+    probe: ProbeSettings | None = None
+    layers: tuple[int, ...] | None = None
 
 
 def read_examples(rollouts: str | Path) -> Examples:
@@ -82,8 +87,9 @@ def train_estimator(
     Example:
         >>> from dami_merge import Recipe, SweepRecipe, build_grid, plan_grid, sweep
         >>> pair = Recipe(instruct="bundled:tiny/instruct", thinking="bundled:tiny/thinking")
-        >>> asked = SweepRecipe(questions="bundled:train", limit=40, samples=1, lambdas=[0, 1],
-        max_tokens=96) >>> _ = sweep(build_grid(plan_grid(pair, "grid")).path, "r.jsonl", asked)
+        >>> limits = {"limit": 40, "samples": 1, "lambdas": [0, 1], "max_tokens": 96}
+        >>> asked = SweepRecipe(questions="bundled:train", **limits)
+        >>> _ = sweep(build_grid(plan_grid(pair, "grid")).path, "r.jsonl", asked)
         >>> trained = train_estimator(Training("curve", options={"draws": 2}), "grid", "r.jsonl")
         >>> trained.origin.queries
         40
@@ -106,11 +112,9 @@ def train_estimator(
     if training.limit is not None:
         examples = examples.part(range(min(training.limit, len(examples))))
     spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
-    features = open_features(spec, prober=prober_of(root) if asks_models(spec) else None)
-    plan = Plan(
-        kind=training.kind, options=dict(training.options), goal=training.goal, folds=training.folds,
-        seed=training.seed,
-    )  # fmt: skip
+    prober = prober_of(root) if asks_models(spec) else None
+    features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
+    plan = Plan(training.kind, dict(training.options), training.goal, training.folds, training.seed)
     trained = train(
         plan, examples, features, weights=weights, rollouts=digest_bytes(path.read_bytes()), on_step=on_step
     )

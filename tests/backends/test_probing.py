@@ -1,6 +1,7 @@
 """Probes in this process: those of one prompt alone, in batches of any size, from a grid and live."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,7 +19,7 @@ from dami_merge.backends.shortly import Unseen
 from dami_merge.bundled import BUNDLED_INSTRUCT, BUNDLED_THINKING
 from dami_merge.checkpoint.source import open_both, open_source
 from dami_merge.errors import BackendError, InputRefused, UsageError
-from dami_merge.estimators.features.opening import open_features
+from dami_merge.estimators.features.opening import open_features, reopened
 from dami_merge.estimators.fitted import Conversation
 from dami_merge.estimators.probing import AT_ONCE, ProbeSettings, ShortAnswer
 from dami_merge.estimators.signals import SIGNALS, signal
@@ -52,12 +53,14 @@ def expected(plain: Plain, query: Conversation, settings: ProbeSettings) -> Shor
     steps = plain.steps(plain.prompt(query), hidden, settings.max_tokens)
     kept = steps[: len(steps) - plain.ended(steps)]
     logs = [step.biased.log_softmax(dim=-1) for step in kept]
-    spreads = [-(each.exp() * each)[each.isfinite()].sum() for each in logs]
+    shares = [each.exp().sort(descending=True).values for each in logs]
+    parts = [[*each[:16].tolist(), float(each[16:].sum())] for each in shares]
+    spreads = [-sum(part * math.log(part) for part in each if part > 0) for each in parts]
     return ShortAnswer(
         plain.tokenizer.decode([step.token for step in kept]),
         len(steps),
         tuple(float(each[step.token]) for each, step in zip(logs, kept, strict=True)),
-        tuple(map(float, spreads)),
+        tuple(spreads),
     )
 
 
@@ -244,7 +247,7 @@ def test_the_features_conf_are_the_signals_of_both_ends_and_their_tokens(prober:
     assert inputs.spent.tolist() == [one.tokens + two.tokens for one, two in zip(*ends, strict=True)]
     described = features.describe()
     assert json.loads(described["probe"])["max_tokens"] == 20
-    assert described["prober.weights"] == prober.describe()["weights"]
+    assert described["weights"] == prober.describe()["weights"]
     assert features.inputs([]).vectors.shape == (0, len(SIGNALS))
     other = open_features("conf", prober=prober, probe=msgspec.structs.replace(AT_ONCE, aggregate="min"))
     assert other.describe() != described
@@ -262,3 +265,17 @@ def test_the_features_state_cost_no_token_and_have_a_block_for_each_layer(prober
     assert open_features("state", prober=prober).describe()["layers"] == "spread"
     assert open_features("text+state", prober=prober).inputs(QUERIES).vectors.shape[0] == 16
     assert features.inputs([]).vectors.shape == (0, 4 * width)
+
+
+def test_probed_features_open_again_with_the_settings_that_they_had(prober: HfProber) -> None:
+    short = msgspec.structs.replace(AT_ONCE, max_tokens=1, aggregate="min")
+    for spec in ("conf", "state", "text+conf+state"):
+        before = open_features(spec, prober=prober, probe=short, layers=[2])
+        after = reopened(before.spec, before.describe(), prober)
+        assert after.describe() == before.describe() != open_features(spec, prober=prober).describe()
+        assert np.array_equal(after.inputs(QUERIES).vectors, before.inputs(QUERIES).vectors)
+    usual = open_features("state", prober=prober)
+    assert reopened("state", usual.describe(), prober).describe() == usual.describe()
+    for described in ({"probe": '{"max_tokens": 0}'}, {"probe": "{"}, {"layers": "1,x"}):
+        with pytest.raises(InputRefused, match="the settings of the features conf are not readable"):
+            reopened("conf", described, prober)

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from dami_merge.estimators.fitted import Conversation, Inputs
-from dami_merge.estimators.probing import Prober, ProbeSettings
+from dami_merge.estimators.probing import Prober, ProbeSettings, weights_of
 from dami_merge.estimators.signals import SIGNALS, signal_table
 
 VERSION_OF_SIGNALS = "1"
@@ -41,8 +41,6 @@ class ConfFeatures:
         return Inputs(table, spent, ("",) * len(pairs), (len(SIGNALS),))
 
     def describe(self) -> dict[str, str]:
-        """The signals' version, the probe's settings, and what runs the models."""
+        """The signals' version, the probe's settings, and the weights; not what runs them."""
         settings = msgspec.json.encode(self._settings, order="sorted").decode()
-        return {"conf": VERSION_OF_SIGNALS, "probe": settings} | {
-            f"prober.{name}": value for name, value in self._prober.describe().items()
-        }
+        return {"conf": VERSION_OF_SIGNALS, "probe": settings, "weights": weights_of(self._prober)}

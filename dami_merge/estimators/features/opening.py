@@ -6,12 +6,13 @@ Whatever needs torch, such as an encoder, is imported only if it is asked for.
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 
-from dami_merge.errors import UsageError
+from dami_merge.errors import InputRefused, Problem, UsageError
 from dami_merge.estimators.features.conf import ConfFeatures
 from dami_merge.estimators.features.length import LengthFeatures
-from dami_merge.estimators.features.state import StateFeatures
+from dami_merge.estimators.features.state import SPREAD, StateFeatures
 from dami_merge.estimators.features.text import TextFeatures
 from dami_merge.estimators.features.wordllama import WordLlamaFeatures
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
@@ -110,6 +111,33 @@ def open_features(
 _PLAIN: Mapping[str, Callable[[], Features]] = MappingProxyType(
     {"text": TextFeatures, "length": LengthFeatures, "wordllama": WordLlamaFeatures}
 )
+
+
+def reopened(spec: str, described: Mapping[str, str], prober: Prober | None) -> Features:
+    """Open features with the settings of a probe that they had before.
+
+    Args:
+        spec: Their `spec`.
+        described: What they said of themselves.
+        prober: Asks both endpoints, for `conf` and `state`.
+
+    Raises:
+        UsageError: As `open_features`.
+        InputRefused: What they said cannot be read.
+        DamiMergeError: As `open_features`.
+    """
+    probe = described.get("probe", described.get("conf.probe"))
+    layers = described.get("layers", described.get("state.layers", SPREAD))
+    try:
+        return open_features(
+            spec,
+            prober=prober,
+            probe=None if probe is None else msgspec.json.decode(probe, type=ProbeSettings),
+            layers=None if layers == SPREAD else [int(layer) for layer in layers.split(",")],
+        )
+    except ValueError as error:  # msgspec's errors are ValueErrors too
+        fact = f"the settings of the features {spec} are not readable: {error}"
+        raise InputRefused([Problem("features", fact, "train the estimator again")]) from error
 
 
 def _open(

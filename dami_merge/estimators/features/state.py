@@ -10,9 +10,12 @@ import numpy as np
 
 from dami_merge.estimators.examples import Places
 from dami_merge.estimators.fitted import Conversation, Inputs
-from dami_merge.estimators.probing import Prober
+from dami_merge.estimators.probing import Prober, PromptStates, weights_of
 
 VERSION_OF_STATES = "1"
+
+SPREAD = "spread"
+"""What stands for layers that are evenly spread."""
 
 
 class StateFeatures:
@@ -45,14 +48,16 @@ class StateFeatures:
             DamiMergeError: The states cannot be had.
         """
         states = self._prober.prompt_states(queries, Fraction(0), self._layers)
-        count, layers, places, width = states.values.shape
-        vectors = states.values.reshape(count, layers * places * width).astype(np.float64)
-        blocks = (places * width,) * layers
-        return Inputs(vectors, np.zeros(count), ("",) * count, blocks), states.tokens
+        return inputs_of_states(states), states.tokens
 
     def describe(self) -> dict[str, str]:
-        """The version, the layers, and what runs the model."""
-        layers = "spread" if self._layers is None else ",".join(map(str, self._layers))
-        return {"state": VERSION_OF_STATES, "layers": layers} | {
-            f"prober.{name}": value for name, value in self._prober.describe().items()
-        }
+        """The version, the layers, and the weights; not what runs them."""
+        layers = SPREAD if self._layers is None else ",".join(map(str, self._layers))
+        return {"state": VERSION_OF_STATES, "layers": layers, "weights": weights_of(self._prober)}
+
+
+def inputs_of_states(states: PromptStates) -> Inputs:
+    """States as features, shape [n, layers · 2 · width], with a block for each layer."""
+    count, layers, places, width = states.values.shape
+    vectors = states.values.reshape(count, layers * places * width).astype(np.float64)
+    return Inputs(vectors, np.zeros(count), ("",) * count, (places * width,) * layers)

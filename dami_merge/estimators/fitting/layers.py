@@ -1,16 +1,41 @@
 """Choose the layers of the features `state` by queries that are left out."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
 from dami_merge.estimators.examples import Examples, Numbers, folds
+from dami_merge.estimators.features.state import inputs_of_states
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.curves import CurveOptions, fit_curve
+from dami_merge.estimators.probing import Prober
 
 _FOLDS = 4
 _OPTIONS = CurveOptions(ridge=0.003, draws=0, parts=128)
 _FLOOR = 1e-6
+
+
+def validated_layers(
+    examples: Examples, prober: Prober, seed: int, *, layers: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Choose the layers for the features `state` with `chosen_blocks`.
+
+    Args:
+        examples: N measured queries; each is prefilled once.
+        prober: Runs λ = 0, in this process.
+        seed: Seed of the folds.
+        layers: Layers to choose from; None means some that are evenly spread.
+
+    Raises:
+        DamiMergeError: The states cannot be had.
+    """
+    queries = [
+        [{"role": turn.role, "content": turn.content} for turn in question.messages]
+        for question in examples.questions
+    ]
+    states = prober.prompt_states(queries, Fraction(0), layers)
+    return tuple(states.layers[place] for place in chosen_blocks(examples, inputs_of_states(states), seed))
 
 
 def chosen_blocks(examples: Examples, inputs: Inputs, seed: int) -> tuple[int, ...]:
