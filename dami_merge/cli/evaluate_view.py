@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from dami_merge.cli.number_tables import named_table
 from dami_merge.cli.output import console
+from dami_merge.estimators.judge.dialled import UTILITY_PRICES
 from dami_merge.evaluation.statistics.wording import token_count
 from dami_merge.lambdas import label
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from dami_merge.estimators.judge.contest import ContestRow
     from dami_merge.estimators.judge.evaluated import EvaluationReport
     from dami_merge.estimators.judge.judgement import Share
+    from dami_merge.estimators.judge.metrics import CurveMetrics
     from dami_merge.estimators.judge.resampled import Figure95
 
 _NAME = 21
@@ -25,7 +27,7 @@ def show_evaluation(report: "EvaluationReport") -> None:
         f"{report.queries:,} test questions, {report.answers:,} answers at {len(report.lambdas)} λ;"
         f" {report.co_failures:.1%} of the questions are answered at no λ"
     )
-    for table in (_main(report), _metrics(report), *_controls(report)):
+    for table in (_main(report), _rivals(report), _dials(report), *_controls(report)):
         out.print()
         out.print(table, crop=False)
     out.print()
@@ -35,66 +37,57 @@ def show_evaluation(report: "EvaluationReport") -> None:
 
 
 def _main(report: "EvaluationReport") -> "Table":
-    table = named_table(
-        "",
-        "accuracy",
-        "tokens",
-        "saved",
-        "over the hull",
-        "over Thinking",
-        "of table",
-        "of oracle",
-        "verdict",
-    )
+    table = named_table("", "accuracy", "tokens", "saved", "over the hull", "over Thinking", "ms", "verdict")
     for point in report.static:
         if point.lam in (report.lambdas[0], report.lambdas[-1]):
             table.add_row(
                 f"λ = {label(point.lam)}", f"{point.accuracy.value:.1%}", token_count(point.tokens.value)
             )
-    for row in report.rows:
+    for row, entrant in zip(report.rows, report.entrants, strict=True):
         own = row.judgement
         table.add_row(
             _name(row), f"{own.accuracy.value:.1%}", token_count(own.tokens.value), f"{own.saved.value:.1%}",
-            _gain(own.over_hull), _gain(own.over_thinking), _won(own.table), _won(own.oracle),
+            _gain(own.over_hull), _gain(own.over_thinking),
+            "" if entrant.milliseconds is None else f"{entrant.milliseconds:.2f}",
             "control" if row.control else row.ruling.kind,
         )  # fmt: skip
     return table
 
 
-def _metrics(report: "EvaluationReport") -> "Table":
-    table = named_table(
-        "",
-        "random",
-        "{0, 1}",
-        "at equal",
-        "AUDC",
-        "QNC",
-        "APGR",
-        "CPT80",
-        "volume",
-        "AUROC",
-        "ECE",
-        "bits",
-        "ms",
-    )
-    fixed = report.static_metrics
-    table.add_row(
-        "static λ", "", "", "", f"{fixed.audc:.3f}", _number(fixed.qnc), f"{fixed.apgr:.3f}",
-        _number(fixed.cpt80), f"{fixed.hypervolume:.3f}",
-    )  # fmt: skip
-    for row, entrant in zip(report.rows, report.entrants, strict=True):
-        own, curve = row.judgement, row.dialled.metrics
+def _rivals(report: "EvaluationReport") -> "Table":
+    """Gains over what needs no estimator, shares of what can be won, and utilities at three prices."""
+    prices = [f"μ {price:g}" for price in UTILITY_PRICES]
+    table = named_table("", "random", "{0, 1}", "at equal accuracy", "of table", "of oracle", *prices)
+    for row in report.rows:
+        own = row.judgement
         equal = own.saved_at_equal_accuracy
         table.add_row(
             _name(row), f"{100 * own.over_random.value:+.1f}", f"{100 * own.over_ends.value:+.1f}",
-            "" if equal is None else f"{equal.value:.1%}", f"{curve.audc:.3f}", _number(curve.qnc),
-            f"{curve.apgr:.3f}", _number(curve.cpt80), f"{curve.hypervolume:.3f}",
-            "" if row.auroc is None else f"{row.auroc.value:.3f}",
-            "" if row.calibration is None else f"{row.calibration.ece:.3f}",
-            f"{own.spread_bits:.2f}",
-            "" if entrant.milliseconds is None else f"{entrant.milliseconds:.2f}",
+            "" if equal is None else f"{equal.value:.1%} saved", _won(own.table), _won(own.oracle),
+            *(f"{100 * each.over_static.value:+.1f}" for each in row.dialled.utilities),
         )  # fmt: skip
     return table
+
+
+def _dials(report: "EvaluationReport") -> "Table":
+    """Metrics of the whole dial, with the static λ in the first row, and how true predictions are."""
+    table = named_table(
+        "", "AUDC", "QNC", "APGR", "CPT50", "CPT80", "volume", "AUROC", "Brier", "ECE", "bits"
+    )
+    table.add_row("static λ", *_metrics(report.static_metrics))
+    for row in report.rows:
+        told = row.calibration
+        table.add_row(
+            _name(row), *_metrics(row.dialled.metrics), "" if row.auroc is None else f"{row.auroc.value:.3f}",
+            "" if told is None else f"{told.brier:.3f}", "" if told is None else f"{told.ece:.3f}",
+            f"{row.judgement.spread_bits:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def _metrics(found: "CurveMetrics") -> tuple[str, ...]:
+    numbers = (found.audc, found.qnc, found.apgr, found.cpt50, found.cpt80, found.hypervolume)
+    return tuple("never" if number is None else f"{number:.3f}" for number in numbers)
 
 
 def _controls(report: "EvaluationReport") -> "list[Table]":
@@ -117,7 +110,7 @@ def _controls(report: "EvaluationReport") -> "list[Table]":
 def _control_cells(row: "ContestRow") -> dict[str, str]:
     found = {}
     if row.shuffled is not None:
-        found["shuffled labels"] = _gain(row.shuffled)
+        found["shuffled labels"] = _gain(row.shuffled.gain)
     if row.uncut is not None:
         found["without cut answers"] = _gain(row.uncut.over_hull)
     if row.heldout is not None:
@@ -143,7 +136,3 @@ def _gain(figure: "Figure95") -> str:
 
 def _won(share: "Share | None") -> str:
     return "" if share is None or share.won is None else f"{share.won.value:.0%}"
-
-
-def _number(value: float | None) -> str:
-    return "never" if value is None else f"{value:.2f}"

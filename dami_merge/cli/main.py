@@ -19,6 +19,7 @@ from dami_merge.cli.evaluate import evaluate_command
 from dami_merge.cli.grid import grid_command
 from dami_merge.cli.interrupt import INTERRUPTED, arm, disarm
 from dami_merge.cli.output import exit_code_of, show_error
+from dami_merge.cli.plan_rollouts import plan_rollouts_command
 from dami_merge.cli.report import report_command
 from dami_merge.cli.route import route_command
 from dami_merge.cli.streams import StreamLost, harden_streams, mute
@@ -113,6 +114,7 @@ commands.add_command(report_command)
 commands.add_command(pairs_command)
 commands.add_command(train_command)
 commands.add_command(route_command)
+commands.add_command(plan_rollouts_command)
 commands.add_command(evaluate_command)
 
 

@@ -25,8 +25,8 @@ FILE = click.Path(readable=False, path_type=Path)
 @click.option(
     "--features",
     metavar="NAME",
-    help="What the estimator sees of a query: text, length, wordllama, encoder:PATH, conf, state, or several"
-    " joined by +.  [default: text; conf for the estimator conf]",
+    help="What the estimator sees of a query: text, length, wordllama, encoder:PATH, backbone:PATH, conf,"
+    " state, or several joined by +.  [default: text; conf for the estimator conf]",
 )
 @click.option(
     "-O", "--option", "options", multiple=True, metavar="NAME=VALUE",
@@ -57,9 +57,9 @@ def train_command(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Train an estimator of λ(q) on a sweep and write it to a folder.
 
-    ESTIMATOR is curve, pref, pred, conf, knn, kmeans, category or constant; GRID the folder of the grid
-    that was swept. The accuracy and the tokens that are printed are those of questions that were left out
-    of the fit. What is asked of the estimator (--mu, --tokens, --accuracy, --risk) can be changed later
+    ESTIMATOR is curve, boosted, pref, pred, conf, knn, kmeans, category or constant; GRID the folder of the
+    grid that was swept. The accuracy and the tokens that are printed are those of questions that were left
+    out of the fit. What is asked of the estimator (--mu, --tokens, --accuracy, --risk) can be changed later
     without training again; by default, it is Thinking's accuracy for the fewest tokens.
     """
     from dami_merge.estimators.goal import Goal

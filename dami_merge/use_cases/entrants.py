@@ -63,6 +63,7 @@ class Maker:
     grid: Path
     evaluation: Evaluation
     _opened: dict[str, Features] = field(default_factory=dict)
+    _trained: dict[tuple[str, str, str, int, str], Trained] = field(default_factory=dict)
 
     def _features(self, spec: str) -> Features:
         if spec not in self._opened:
@@ -71,7 +72,7 @@ class Maker:
         return self._opened[spec]
 
     def fit(self, entry: Entry, examples: Examples, seed: int) -> QueryEstimator:
-        """Train an entry as `dami-merge train` does.
+        """Train an entry as `dami-merge train` does; other goals of the same entry are not fitted again.
 
         Raises:
             UsageError: The features, an option or the goal is not possible.
@@ -80,11 +81,16 @@ class Maker:
         from dami_merge.estimators.training import Plan, train
 
         features = self._features(entry.features or DEFAULT_FEATURES.get(entry.kind, "text"))
-        plan = Plan(
-            kind=entry.kind, options=dict(entry.options), goal=self.evaluation.goal or Goal(),
-            folds=self.evaluation.folds, seed=seed,
-        )  # fmt: skip
-        return QueryEstimator(train(plan, examples, features), features)
+        goal = entry.goal or self.evaluation.goal or Goal()
+        answers = digest_bytes(examples.right.tobytes() + examples.lengths.tobytes())
+        key = (entry.kind, features.spec, repr(sorted(entry.options.items())), seed, answers)
+        if key not in self._trained:
+            plan = Plan(
+                kind=entry.kind, options=dict(entry.options), goal=goal, folds=self.evaluation.folds,
+                seed=seed,
+            )  # fmt: skip
+            self._trained[key] = train(plan, examples, features)
+        return QueryEstimator(self._trained[key], features, goal=goal)
 
 
 def read_entry(text: str) -> Entry:

@@ -58,7 +58,9 @@ def evaluate_estimators(
     entered = opened_artefacts(evaluation, manifest, root, made)
     trained_on = parts.get("train")
     if trained_on is not None:
-        for entry in (*(ENTRIES if evaluation.entries is None else evaluation.entries), *CONTROLS):
+        entries = ENTRIES if evaluation.entries is None else evaluation.entries
+        controls = CONTROLS if evaluation.controls is None else evaluation.controls
+        for entry in (*entries, *controls):
             on_step(f"fitting {entry_name(entry)}")
             entered.append(fitted_entry(entry, made, trained_on))
     if not entered:
@@ -66,7 +68,12 @@ def evaluate_estimators(
     lambdas = _common(parts, [each.opened[0] for each in entered])
     narrow = {name: part.at(lambdas) for name, part in parts.items()}
     trial = Trial(
-        narrow["test"], narrow.get("train"), narrow.get("heldout"), narrow.get("paraphrased"), evaluation.seed
+        test=narrow["test"],
+        train=narrow.get("train"),
+        heldout=narrow.get("heldout"),
+        paraphrased=narrow.get("paraphrased"),
+        shuffles=evaluation.seeds,
+        seed=evaluation.seed,
     )
     rows = contest(trial, [each.contender for each in entered], lambda name: on_step(f"judging {name}"))
     by = next((each for each in entered if predicts(each, trial.test)), None)

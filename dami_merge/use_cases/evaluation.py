@@ -18,6 +18,7 @@ class Entry:
         options: Options of the fit.
         name: Its name in the table; empty means kind and features.
         control: Whether it is a control.
+        goal: What is asked of it; None means what is asked of all.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Entry:
     options: Mapping[str, Scalar] = field(default_factory=dict)
     name: str = ""
     control: bool = False
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Evaluation:
         train: Rollouts of the training questions, for entries and controls; None means that nothing is
             fitted.
         entries: What is fitted on them; None means every kind, and the controls.
-        seeds: Number of seeds of every fit.
+        controls: Entries that the others must beat; None means a table of categories, and the length alone.
+        seeds: Number of seeds of every fit, and of permutations of the training labels.
         goal: What is asked of all; None means Thinking's accuracy for the fewest tokens.
         heldout: Rollouts of a family of questions that no training question belongs to.
         paraphrased: Rollouts of paraphrases, each with the id of its question and `-p` behind it.
@@ -49,6 +52,7 @@ class Evaluation:
     estimators: tuple[str, ...] = ()
     train: Path | None = None
     entries: tuple[Entry, ...] | None = None
+    controls: tuple[Entry, ...] | None = None
     seeds: int = 3
     goal: Goal | None = None
     heldout: Path | None = None

@@ -10,7 +10,7 @@ from dami_merge.errors import UsageError
 from dami_merge.estimators.artefact import Trained, refuse_other_content, save_estimator
 from dami_merge.estimators.examples import Examples, examples_of
 from dami_merge.estimators.features.opening import open_features
-from dami_merge.estimators.fitted import Scalar
+from dami_merge.estimators.fitted import Features, Scalar
 from dami_merge.estimators.for_grid import asks_models, prober_of
 from dami_merge.estimators.goal import Goal
 from dami_merge.estimators.kinds import RESTORE
@@ -114,15 +114,19 @@ def train_estimator(
             f"{path} holds answers of other weights than those of {root}", hint="give the grid that was swept"
         )
     examples = read_examples(path, limit=training.limit)
-    spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
-    prober = prober_of(root) if asks_models(spec) else None
-    features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
+    features = _features(training, root)
     plan = Plan(training.kind, dict(training.options), training.goal, training.folds, training.seed)
     trained = train(
         plan, examples, features, weights=weights, rollouts=digest_bytes(path.read_bytes()), on_step=on_step
     )
     save_estimator(Path(output), trained)
     return trained
+
+
+def _features(training: Training, grid: Path) -> Features:
+    spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
+    prober = prober_of(grid) if asks_models(spec) else None
+    return open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
 
 
 def pairs_behind(trained: Trained, rollouts: str | Path, *, limit: int | None = None) -> PairCounts | None:

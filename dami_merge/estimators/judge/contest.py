@@ -24,7 +24,7 @@ from dami_merge.estimators.judge.predictions import (
 )
 from dami_merge.estimators.judge.resampled import Figure95
 from dami_merge.estimators.judge.routing import Routing, over_seeds, routed, static
-from dami_merge.estimators.judge.ruling import Rivalry, Ruling, rule
+from dami_merge.estimators.judge.ruling import Rivalry, Ruling, Shuffled, rule
 from dami_merge.estimators.judge.signatures import Signatures, signatures
 
 
@@ -83,6 +83,7 @@ class Trial:
         train: Measured queries for the control on shuffled labels; None means no such control.
         heldout: Measured queries of a family that no contender was fitted on.
         paraphrased: Measured paraphrases of some test queries.
+        shuffles: Number of permutations of the training labels.
         seed: Seed of resamples and permutations.
     """
 
@@ -90,6 +91,7 @@ class Trial:
     train: Examples | None = None
     heldout: Examples | None = None
     paraphrased: Examples | None = None
+    shuffles: int = 3
     seed: int = 0
 
 
@@ -118,7 +120,7 @@ class ContestRow(msgspec.Struct, frozen=True, kw_only=True):
         calibration: How true its probabilities are; None for scores.
         auroc: AUROC of its value at λ = 1 minus that at λ = 0 for "Instruct wrong, Thinking right".
         signatures: The paper's failures in its λ.
-        shuffled: The primary figure after a fit on shuffled labels, with one seed; None if not tried.
+        shuffled: The control on shuffled labels; None if not tried.
         uncut: Figures without answers that were cut at the cap; None if none was cut, or too few are left.
         paraphrased: What paraphrases do to its λ; None without paraphrases.
         heldout: The held-out family; None without one.
@@ -132,7 +134,7 @@ class ContestRow(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
     auroc: Figure95 | None
     signatures: Signatures
-    shuffled: Figure95 | None
+    shuffled: Shuffled | None
     uncut: Judgement | None
     paraphrased: Consistency | None
     heldout: Elsewhere | None
@@ -227,11 +229,17 @@ def _row(
     )
 
 
-def _shuffled(trial: Trial, own: Bench, each: Contender) -> Figure95 | None:
+def _shuffled(trial: Trial, own: Bench, each: Contender) -> Shuffled | None:
     if trial.train is None or each.refit is None:
         return None
-    say = each.refit(shuffled(trial.train, trial.seed), trial.seed)
-    return own.draws.figure(own.over_hull(say(trial.test).routing))
+    routings = []
+    for number in range(trial.shuffles):
+        seed = trial.seed + number
+        routings.append(each.refit(shuffled(trial.train, seed), seed)(trial.test).routing)
+    return Shuffled(
+        gain=own.draws.figure(own.over_hull(over_seeds(routings))),
+        each=tuple(own.measured(routing) for routing in routings),
+    )
 
 
 def _uncut_bench(trial: Trial) -> tuple[Bench, list[int]] | None:

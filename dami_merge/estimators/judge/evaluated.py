@@ -102,6 +102,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
 def evaluation_value(report: EvaluationReport) -> dict[str, object]:
     """An evaluation as a JSON value; λ as exact fractions."""
     value: dict[str, object] = msgspec.to_builtins(report, enc_hook=str)
+    value["lambdas"] = [str(lam) for lam in report.lambdas]
     value["rows"] = [
         msgspec.to_builtins(row, enc_hook=str) | {"failures": list(row.signatures.failures)}
         for row in report.rows

@@ -101,6 +101,12 @@ class Bench:
         """The primary figure in all rows, shape [1+B]: differences between routings are paired."""
         return gain_over_hull(self.draws, routing, self.examples)
 
+    def measured(self, routing: Routing) -> float:
+        """The primary figure without resamples."""
+        draws = self.draws
+        first = Draws(draws.weights[:1], draws.accuracy[:1], draws.tokens[:1])
+        return float(gain_over_hull(first, routing, self.examples)[0])
+
 
 def bench(examples: Examples, *, seed: int, resamples: int = RESAMPLES) -> Bench:
     """Prepare measured queries for judging.
@@ -150,7 +156,7 @@ def judge_routing(own: Bench, routings: Sequence[Routing]) -> Judgement:
         tokens=draws.figure(tokens),
         spent=float(routing.spent.mean()),
         over_hull=draws.figure(gain),
-        by_seed=tuple(float(_measured(own, each)) for each in routings),
+        by_seed=tuple(own.measured(each) for each in routings),
         over_random=draws.figure(accuracy - random),
         over_ends=draws.figure(accuracy - ends_mixture(draws, tokens)),
         over_thinking=draws.figure(accuracy - draws.accuracy[:, -1]),
@@ -161,13 +167,6 @@ def judge_routing(own: Bench, routings: Sequence[Routing]) -> Judgement:
         histogram=tuple(histogram.tolist()),
         spread_bits=entropy(histogram),
     )
-
-
-def _measured(own: Bench, routing: Routing) -> float:
-    """The primary figure without resamples."""
-    draws = own.draws
-    first = Draws(draws.weights[:1], draws.accuracy[:1], draws.tokens[:1])
-    return float(gain_over_hull(first, routing, own.examples)[0])
 
 
 def _saved(draws: Draws, accuracy: Numbers, tokens: Numbers) -> Figure95 | None:

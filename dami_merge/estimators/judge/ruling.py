@@ -31,6 +31,24 @@ class Rivalry(msgspec.Struct, frozen=True, kw_only=True):
     ahead: Figure95
 
 
+class Shuffled(msgspec.Struct, frozen=True, kw_only=True):
+    """The same estimator fitted on the answers of other queries, in several permutations.
+
+    Attributes:
+        gain: The primary figure of all permutations, averaged query by query.
+        each: That of each permutation. Where queries are of few kinds, one permutation may favour the right
+            kinds by chance.
+    """
+
+    gain: Figure95
+    each: tuple[float, ...]
+
+    @property
+    def wins(self) -> bool:
+        """Whether it beats the hull, so that whatever is behind the gain is not what was learned."""
+        return self.gain.interval is not None and self.gain.interval.low > 0 and min(self.each) > 0
+
+
 class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """What can be claimed of an estimator.
 
@@ -48,7 +66,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
 def rule(
     judgement: Judgement,
     signs: Signatures,
-    shuffled_gain: Figure95 | None,
+    spoiled: Shuffled | None,
     rivals: tuple[Rivalry, ...] = (),
 ) -> Ruling:
     """Rule on one estimator.
@@ -56,12 +74,12 @@ def rule(
     Args:
         judgement: Its figures.
         signs: The failures in its λ.
-        shuffled_gain: The primary figure of the same estimator fitted on shuffled labels; None if it was not.
+        spoiled: The same estimator fitted on shuffled labels; None if it was not.
         rivals: The figure against controls that know less, such as the length of the prompt.
     """
     gain = judgement.over_hull
-    kind = _kind(judgement, shuffled_gain)
-    shown = shuffled_gain if kind == "refuted" and shuffled_gain is not None else gain
+    kind = _kind(judgement, spoiled)
+    shown = spoiled.gain if kind == "refuted" and spoiled is not None else gain
     notes = [f"It {_WORDS[kind]}: {points(shown.value, shown.interval)}."]
     if gain.interval is None:
         notes.append(f"{judgement.queries} queries are too few for an interval.")
@@ -73,14 +91,13 @@ def rule(
     return Ruling(kind=kind, sentences=tuple(notes))
 
 
-def _kind(judgement: Judgement, shuffled_gain: Figure95 | None) -> RulingKind:
+def _kind(judgement: Judgement, spoiled: Shuffled | None) -> RulingKind:
     interval = judgement.over_hull.interval
     if interval is not None and interval.high < 0:
         return "worse"
     if interval is None or interval.low <= 0 or _flips(judgement):
         return "nothing"
-    spoiled = None if shuffled_gain is None else shuffled_gain.interval
-    return "refuted" if spoiled is not None and spoiled.low > 0 else "beats"
+    return "refuted" if spoiled is not None and spoiled.wins else "beats"
 
 
 def _ahead(figure: Figure95) -> bool:

@@ -19,7 +19,7 @@ from dami_merge.estimators.judge.predictions import (
 )
 from dami_merge.estimators.judge.resampled import Figure95
 from dami_merge.estimators.judge.routing import routed, static
-from dami_merge.estimators.judge.ruling import Rivalry, rule
+from dami_merge.estimators.judge.ruling import Rivalry, Shuffled, rule
 from dami_merge.estimators.judge.signatures import Signatures, need, signatures
 from dami_merge.evaluation.statistics.interval import Interval
 from dami_merge.evaluation.statistics.wording import points
@@ -227,12 +227,14 @@ def test_a_gain_is_claimed_only_if_shuffled_labels_do_not_win_too() -> None:
     examples = world(300, 4, 0)
     own = bench(examples, seed=0, resamples=200)
     good = judge_routing(own, [routed(true_places(examples), 5)])
-    none = Figure95(0.0, Interval(0.0, 0.0))
+    none = Shuffled(gain=Figure95(0.0, Interval(0.0, 0.0)), each=(0.0,))
     found = rule(good, QUIET, none)
     gain = points(good.over_hull.value, good.over_hull.interval)
     assert found.kind == "beats"
     assert found.sentences == (f"It beats every static mixture of λ at the same tokens: {gain}.",)
-    refuted = rule(good, QUIET, Figure95(0.02, Interval(0.01, 0.03)))
+    high = Figure95(0.02, Interval(0.01, 0.03))
+    refuted = rule(good, QUIET, Shuffled(gain=high, each=(0.01, 0.03)))
+    assert rule(good, QUIET, Shuffled(gain=high, each=(0.05, -0.01))).kind == "beats", "one by chance"
     assert refuted.kind == "refuted"
     assert refuted.sentences[0].endswith("mixtures too: +2.0 points (95% interval +1.0 to +3.0).")
     rivalry = Rivalry(name="length only", ahead=Figure95(0.001, Interval(-0.01, 0.01)))
