@@ -19,7 +19,7 @@ from dami_merge.estimators.tradeoff import trade_off
 FEWEST_QUERIES = 20
 """With fewer queries, nothing that is measured out of fold means anything. Source: ours."""
 
-CHECKED_QUERIES = 8
+CHECKED_QUERIES = 4
 
 DRAWS_OF_FOLDS = 8
 """Resamples of the fits out of fold, which only the guard needs."""
