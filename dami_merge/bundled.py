@@ -8,6 +8,9 @@ BUNDLED_PREFIX = "bundled:"
 BUNDLED_INSTRUCT = "bundled:tiny/instruct"
 BUNDLED_THINKING = "bundled:tiny/thinking"
 
+BUNDLED_ESTIMATORS = ("default", "pref", "conf")
+"""Estimators that ship with the bundled pair."""
+
 BUNDLED_SPLITS = ("train", "validation", "test", "heldout", "paraphrased")
 
 _DATA = Path(__file__).parent / "data"
@@ -53,6 +56,23 @@ def bundled_split(name: str) -> Path:
         fact = f"{BUNDLED_PREFIX}{name} is not a bundled question set"
         raise InputRefused([Problem("no-such-questions", fact, f"choose one of {', '.join(BUNDLED_SPLITS)}")])
     return _DATA / "tiny" / f"{name}.jsonl"
+
+
+def bundled_estimator(name: str) -> Path:
+    """Return the folder of an estimator that was fitted for the bundled pair.
+
+    Args:
+        name: One of `BUNDLED_ESTIMATORS`.
+
+    Raises:
+        InputRefused: There is no such estimator.
+    """
+    folder = _DATA / "tiny" / "estimators" / name
+    if name not in BUNDLED_ESTIMATORS or not folder.is_dir():
+        fact = f"{BUNDLED_PREFIX}{name} is not a bundled estimator"
+        hint = f"choose one of {', '.join(BUNDLED_ESTIMATORS)}, or the folder of your own"
+        raise InputRefused([Problem("no-such-estimator", fact, hint)])
+    return folder
 
 
 def bundled_model(name: str) -> Path:

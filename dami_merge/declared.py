@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-import yaml
 
 from dami_merge.errors import RecipeError
 from dami_merge.files import is_special
@@ -49,7 +48,9 @@ def parse_yaml(path: Path) -> object:
                 f"{path} has more than {MOST_BYTES:,} bytes", hint="it is probably another file"
             )
         text = path.read_text(encoding="utf-8-sig")
-        return yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+        from dami_merge.strict_yaml import parsed  # writing and checking need no YAML
+
+        return parsed(text)
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
@@ -58,12 +59,8 @@ def parse_yaml(path: Path) -> object:
     except UnicodeDecodeError as error:
         hint = "save the file as UTF-8, for example with `iconv`"
         raise RecipeError(f"{path} is not valid UTF-8", hint=hint) from error
-    except (ValueError, yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:  # such as a date with a month of 13
+    except ValueError as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
-
-
-_CONSTRUCTOR_ERRORS = (AttributeError, KeyError, TypeError)
-"""What PyYAML raises for a value that does not fit its tag, such as `!!bool maybe`."""
 
 
 def declared_as(form: type[Form], content: object, path: Path) -> Form:
@@ -123,16 +120,3 @@ def encode(value: msgspec.Struct) -> bytes:
     """Encode a struct as JSON: sorted keys, an indent of two spaces, a final newline."""
     encoder = msgspec.json.Encoder(order="sorted")
     return msgspec.json.format(encoder.encode(value), indent=2) + b"\n"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys; PyYAML silently keeps the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        keys = [key.value for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"duplicate field {twice[0]!r}", node.start_mark
-            )
-        return super().construct_mapping(node, deep)

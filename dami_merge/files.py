@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 import msgspec
 from blake3 import blake3
 
@@ -220,6 +219,8 @@ def locked(path: Path, *, what: Path) -> Iterator[None]:
     Raises:
         OutputRefused: Another process holds the lock.
     """
+    import filelock  # reading needs no locks, and this takes as long as the rest of the router
+
     lock = filelock.FileLock(path, timeout=0)
     try:
         lock.acquire()

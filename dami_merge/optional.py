@@ -1,7 +1,6 @@
 """Optional packages: what to install for an extra, and keeping libraries off the caller's terminal."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import shlex
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ def install_hint(extra: str) -> str:
     Args:
         extra: Name of an extra in pyproject.toml.
     """
+    import importlib.metadata  # takes longer than all the rest of this module
+
     try:
         requirements = importlib.metadata.requires(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:

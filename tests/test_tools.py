@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dami_merge.report.evaluation import read_learning
+from tests.estimators.world import world
+from tests.estimators.written import write_examples
+from tests.use_cases.test_evaluate import renamed
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -36,6 +41,25 @@ def test_a_pair_is_trained_and_measured_from_nothing(tmp_path: Path) -> None:
     tool("train_tiny_pair.py", *quick, "--output", tmp_path / "tiny")
     table = json.loads((tmp_path / "tiny" / "lambda_table.json").read_text(encoding="utf-8"))
     assert [row["lambda"] for row in table["rows"]] == [k / 10 for k in range(11)]
+
+
+@pytest.mark.slow
+def test_the_bundled_estimators_are_trained_from_nothing_twice_to_the_same_bytes(tmp_path: Path) -> None:
+    quick = ("--limit", 24, "--samples", 2)
+    for name in ("one", "two"):
+        output = tool(
+            "train_bundled_estimators.py",
+            *quick,
+            "--output",
+            tmp_path / name,
+            "--work",
+            tmp_path / f"work-{name}",
+        )
+        assert output.count("λ of 50 validation questions") == 3
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert {str(path.parent) for path in files} == {"default", "pref", "conf"}
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
 
 
 @pytest.mark.slow
@@ -93,3 +117,28 @@ def test_a_section_of_the_readme_is_replaced_and_nothing_else(tmp_path: Path) ->
     done = subprocess.run([*command, "y"], check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert "has no section between <!-- y -->" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["learning", "budget", "controls", "main"])
+def test_experiments_write_a_row_for_each_estimator(experiment: str, tmp_path: Path, tiny_grid: Path) -> None:
+    write_examples(tmp_path / "train.jsonl", renamed(world(200, 4, 1), "train-"))
+    write_examples(tmp_path / "test.jsonl", world(60, 4, 2))
+    output = tool(
+        "experiments.py", experiment, tiny_grid, "--train", tmp_path / "train.jsonl",
+        "--test", tmp_path / "test.jsonl", "--seeds", 1, "--folds", 2, "--mu", 0.1, "--quick",
+        "-o", tmp_path / "results",
+    )  # fmt: skip
+    assert output == (tmp_path / "results" / f"{experiment}.md").read_text(encoding="utf-8")
+    first = {line.split(" | ")[0].removeprefix("| ") for line in output.splitlines()[2:]}
+    expected = {
+        "learning": {"pref hard", "pref soft", "pred", "curve", "knn"},
+        "budget": {"K = 1, 3 λ", "K = 1, 5 λ", "K = 2, 3 λ", "K = 2, 5 λ"},
+        "controls": {"curve", "pref", "pred", "knn", "kmeans", "constant", "category only", "length only"},
+    }
+    assert first >= expected.get(experiment, expected["controls"])
+    value = json.loads((tmp_path / "results" / f"{experiment}.json").read_text(encoding="utf-8"))
+    if experiment == "learning":
+        assert read_learning(tmp_path / "results" / "learning.json")[0].queries == 50
+    else:
+        assert len(value["rows"]) == len(output.splitlines()) - 2

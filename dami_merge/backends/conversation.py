@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dami_merge.backends.server_errors import explained, retries_of
 from dami_merge.errors import BackendError, UsageError
-from dami_merge.evaluation.generation import Generation, Request
 from dami_merge.router.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 """The arguments of one chat completion."""
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 
 _CONNECT_S = 10.0
 _CANCEL_AGAIN_S = 0.5
@@ -58,15 +60,15 @@ class Connection:
             )
 
 
-class Conversation:
-    """All requests to one endpoint."""
+class Conversation(Generic[Asked, Answered]):
+    """All requests to one endpoint: from what is asked to what is read from each reply."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         connection: Connection,
-        work: Sequence[tuple[Request, Body]],
-        read: Callable[[object, float], Generation],
+        work: Sequence[tuple[Asked, Body]],
+        read: Callable[[object, float], Answered],
     ) -> None:
         """Start the thread and the first requests.
 
@@ -80,7 +82,7 @@ class Conversation:
         self._connection = connection
         self._work = work
         self._read = read
-        self._results: SimpleQueue[tuple[Request, Generation] | Exception] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Asked, Answered] | Exception] = SimpleQueue()
         self._room = asyncio.Semaphore(2 * connection.concurrency)  # a slow reader holds back new requests
         self._loop = asyncio.new_event_loop()
         self._workers: list[asyncio.Task[None]] = []
@@ -89,7 +91,7 @@ class Conversation:
         self._thread = threading.Thread(target=self._run, name="dami-merge-openai", daemon=True)
         self._thread.start()
 
-    def results(self) -> Iterator[tuple[Request, Generation]]:
+    def results(self) -> Iterator[tuple[Asked, Answered]]:
         """Yield answers as they arrive; raise the first failure after the answers that arrived before it."""
         for _ in self._work:
             result = self._results.get()
@@ -130,12 +132,12 @@ class Conversation:
         for worker in self._workers:
             worker.cancel()
 
-    async def _ask_each(self, client: "AsyncOpenAI", waiting: Iterator[tuple[Request, Body]]) -> None:
+    async def _ask_each(self, client: "AsyncOpenAI", waiting: Iterator[tuple[Asked, Body]]) -> None:
         for request, body in waiting:
             await self._room.acquire()
             self._results.put((request, await self._ask(client, body)))
 
-    async def _ask(self, client: "AsyncOpenAI", body: Body) -> Generation:
+    async def _ask(self, client: "AsyncOpenAI", body: Body) -> Answered:
         from openai import APIError
 
         began = time.perf_counter()

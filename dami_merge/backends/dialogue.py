@@ -146,6 +146,16 @@ class Dialogue:
                 return True
         return False
 
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text that stands alone, without special tokens around it."""
+        found: Any = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tuple(found)
+
+    def can_write(self, text: str) -> bool:
+        """Return whether the tokenizer has tokens for all of a text."""
+        unknown: Any = self._tokenizer.unk_token_id
+        return unknown is None or unknown not in self.ids(text)
+
     def answer(self, generated: Sequence[int]) -> Decoded:
         """Decode one row; everything after its end token is padding."""
         ends = (place for place, token in enumerate(generated) if token in self.end_ids)
@@ -154,6 +164,23 @@ class Dialogue:
         text = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         assert isinstance(text, str), "one row decodes to one text"  # noqa: S101
         return Decoded(text, len(kept) + (end is not None), "length" if end is None else "stop")
+
+
+class Dialogues:
+    """The dialogue of each folder, loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, Dialogue] = {}
+
+    def of(self, folder: Path) -> Dialogue:
+        """Return the dialogue of a folder.
+
+        Raises:
+            DamiMergeError: Same as `Dialogue`.
+        """
+        if folder not in self._loaded:
+            self._loaded[folder] = Dialogue(folder, spec=str(folder))
+        return self._loaded[folder]
 
 
 def _tokenizer(folder: Path, spec: str) -> "PreTrainedTokenizerBase":

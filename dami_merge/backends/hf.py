@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dami_merge.backends.batch_size import rows_that_fit
-from dami_merge.backends.dialogue import Decoded, Dialogue, Prompt
+from dami_merge.backends.dialogue import Decoded, Dialogue, Dialogues, Prompt
 from dami_merge.backends.draw import Draw
 from dami_merge.backends.models import GridModels, LiveModels, Models
 from dami_merge.backends.own_settings import own_settings, settings_notes
@@ -68,7 +68,7 @@ class HfBackend:
             raise UsageError(f"the batch size must be at least 1, got {batch_size}")
         self._models = models
         self._batch_size = batch_size
-        self._dialogues: dict[Path, Dialogue] = {}
+        self._dialogues = Dialogues()
 
     @classmethod
     def from_grid(
@@ -142,7 +142,7 @@ class HfBackend:
     def _generate_at(
         self, lam: Fraction, requests: Sequence[Request], sampling: SamplingSettings
     ) -> Generator[tuple[Request, Generation], None, None]:
-        dialogue = self._dialogue(lam)
+        dialogue = self._dialogues.of(self._models.sidecars(lam))
         prompts = dialogue.prompts([request.question for request in requests])
         rows = [
             _Prompted(request, prompts[request.question], answer_seed(sampling.seed, request))
@@ -175,12 +175,6 @@ class HfBackend:
     def describe(self) -> dict[str, str]:
         """Return kind of backend, digests of weights and sidecars, and dtype; no device, no batch size."""
         return self._models.describe()
-
-    def _dialogue(self, lam: Fraction) -> Dialogue:
-        folder = self._models.sidecars(lam)
-        if folder not in self._dialogues:
-            self._dialogues[folder] = Dialogue(folder, spec=str(folder))
-        return self._dialogues[folder]
 
 
 def _require_context(model: "PreTrainedModel", longest: _Prompted, sampling: SamplingSettings) -> None:

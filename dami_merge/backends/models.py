@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +88,34 @@ class GridModels:
             "sidecars": _digest({side: _sidecars(member) for side, member in donors.items()}),
             "dtype": self._dtype or "stored",
         }
+
+
+class KeptModels:
+    """The checkpoints of a grid; each stays in memory once it is loaded, for a few λ that alternate."""
+
+    def __init__(self, folder: Path, *, device: str = "auto", dtype: str | None = None) -> None:
+        """Read grid.json; nothing is loaded yet.
+
+        Raises:
+            GridUnreadable: grid.json is missing, unreadable or malformed.
+        """
+        self._open = partial(GridModels, folder, device=device, dtype=dtype)
+        self._any = self._open()
+        self._kept: dict[Fraction, GridModels] = {}
+
+    def at(self, lam: Fraction) -> "PreTrainedModel":
+        """Return the model of a λ; those returned earlier stay valid."""
+        if lam not in self._kept:
+            self._kept[lam] = self._open()
+        return self._kept[lam].at(lam)
+
+    def sidecars(self, lam: Fraction) -> Path:
+        """Return the folder of the checkpoint."""
+        return self._any.sidecars(lam)
+
+    def describe(self) -> dict[str, str]:
+        """Same as `GridModels`."""
+        return self._any.describe()
 
 
 class LiveModels:

@@ -1,7 +1,7 @@
 """Bars of one character: how far apart layers are, and which kinds of modules are in which of them.
 
-The height of a bar is 1 - cosine, on a logarithmic scale from the closest to the farthest value shown: layers
-look different even if all are close. The colour shows the limits of the verdict.
+The height of a bar is 1 - cosine, on a logarithmic scale from the closest to the farthest value shown:
+layers look different even if all are close. The colour shows the limits of the verdict.
 """
 
 import math

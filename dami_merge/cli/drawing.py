@@ -38,8 +38,8 @@ class Screen(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render; rich's own control segments pass.
 
-        A `Text` has been measured by now, so that escapes may be cut at the edge of its column: whoever makes
-        one of foreign text calls `visible`.
+        A `Text` has been measured by now, so that escapes may be cut at the edge of its column: whoever
+        makes one of foreign text calls `visible`.
         """
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)

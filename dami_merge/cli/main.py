@@ -15,13 +15,17 @@ import click
 
 from dami_merge._version import __version__
 from dami_merge.cli.check_lmc import check_lmc_command
+from dami_merge.cli.evaluate import evaluate_command
 from dami_merge.cli.grid import grid_command
 from dami_merge.cli.interrupt import INTERRUPTED, arm, disarm
 from dami_merge.cli.output import exit_code_of, show_error
+from dami_merge.cli.plan_rollouts import plan_rollouts_command
 from dami_merge.cli.report import report_command
+from dami_merge.cli.route import route_command
 from dami_merge.cli.streams import StreamLost, harden_streams, mute
 from dami_merge.cli.sweep import sweep_command
 from dami_merge.cli.system_errors import refusal_of
+from dami_merge.cli.train import pairs_command, train_command
 from dami_merge.cli.verify import verify_command
 from dami_merge.errors import DamiMergeError
 
@@ -107,6 +111,11 @@ commands.add_command(check_lmc_command)
 commands.add_command(verify_command)
 commands.add_command(sweep_command)
 commands.add_command(report_command)
+commands.add_command(pairs_command)
+commands.add_command(train_command)
+commands.add_command(route_command)
+commands.add_command(plan_rollouts_command)
+commands.add_command(evaluate_command)
 
 
 def main() -> None:

@@ -64,8 +64,8 @@ def report_command(
 ) -> None:
     """Turn a sweep into one self-contained HTML page that opens anywhere and loads nothing.
 
-    GRID is the folder of the grid that was swept; it adds the names of the models and a digest of the tensors
-    to the page. The page of an unfinished sweep shows the answers so far. Needs the extra `report`.
+    GRID is the folder of the grid that was swept; it adds the names of the models and a digest of the
+    tensors to the page. The page of an unfinished sweep shows the answers so far. Needs the extra `report`.
     """
     from dami_merge.evaluation.statistics.summary import sweep_value
     from dami_merge.lambdas import parse_lambdas

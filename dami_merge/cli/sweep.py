@@ -69,6 +69,11 @@ def _split(_: click.Context, __: click.Parameter, text: str | None) -> list[str]
     help="Answers per question and λ.  [default: 4]",
 )
 @click.option(
+    "--plan",
+    metavar="FILE",
+    help="Generate only the answers that this file names, which `dami-merge plan-rollouts` wrote.",
+)
+@click.option(
     "--temperature",
     type=click.FloatRange(0),
     metavar="T",

@@ -29,7 +29,8 @@ Show = Callable[["SweepProgress"], None]
 def sweep_meter() -> Iterator[Show]:
     """Show a bar over all answers, with λ, accuracy, tokens/s and time left, and a line for each finished λ.
 
-    If stderr is not a terminal, only the lines are printed, so that the log of a long run shows its progress.
+    If stderr is not a terminal, only the lines are printed, so that the log of a long run shows its
+    progress.
     """
     if not sys.stderr.isatty():
         yield _say_when_done

@@ -7,15 +7,18 @@ can be made on one half of the samples and scored on the other.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.evaluation.questions.question import Question
-from dami_merge.evaluation.rollouts import Rollouts
-from dami_merge.evaluation.rollouts_file import Sidecar
 from dami_merge.lambdas import label
+
+if TYPE_CHECKING:
+    from dami_merge.evaluation.rollouts import Rollouts
+    from dami_merge.evaluation.rollouts_file import Sidecar
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -125,7 +128,7 @@ class Examples:
         return self.some_samples(range(0, count, 2)), self.some_samples(range(1, count, 2))
 
 
-def examples_of(rollouts: Rollouts, sidecar: Sidecar) -> Examples:
+def examples_of(rollouts: "Rollouts", sidecar: "Sidecar") -> Examples:
     """Arrange rollouts by query, λ and sample. Queries stand in the order of their first answer.
 
     Queries that lack answers at some λ are left out, since their λ cannot be compared.

@@ -21,6 +21,7 @@ EQUAL = 0.005
 
 _CONFIDENCE = 0.975
 _STARTS = 4
+_PSEUDO = 2
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -102,9 +103,11 @@ def resolve(goal: Goal, table: Tradeoff) -> Setting:
 
     A risk is bounded by learn-then-test (Angelopoulos et al., arXiv 2110.01052): rows are tested from small
     prices to large ones, by four sequences that start at different rows and share δ; each stops at its
-    first row that does not pass. The p-value of a row is that of a normal test of the mean drop over
-    queries: it is asymptotic in their number, and holds for queries that are drawn as the measured ones
-        were.
+    first row that does not pass. That the sequences together err with a probability of at most δ is exact
+    for any number of queries if the p-values are valid. The p-value of a row is that of a normal test of
+    the mean drop over queries, with two added that lose a whole answer: it is asymptotic in their number, and
+    holds for queries that are drawn independently, as the measured ones were. The samples of one query
+    count as one. Predictions out of fold stand for those of the fit to all queries.
 
     Raises:
         UsageError: No row meets the goal; the hint names the nearest that can be met.
@@ -150,16 +153,34 @@ def _as_thinking(table: Tradeoff, row: int) -> Setting:
 
 def _tested(table: Tradeoff, row: int, risk: Risk) -> Flags:
     """Rows that pass, by several fixed sequences that share δ."""
-    error = np.maximum(table.drop_error()[row], 1e-12)
-    spread = (risk.epsilon - table.drop[row]) / error
+    drop, error = with_pseudo_queries(table.drop[row], table.drop_spread[row], table.queries)
     level = NormalDist().inv_cdf(1 - risk.delta / _STARTS)
-    passed = np.zeros(len(spread), dtype=np.bool_)
-    for start in range(0, len(spread), -(-len(spread) // _STARTS)):
-        for place in range(start, len(spread)):
-            if spread[place] < level:
+    passed = np.zeros(len(drop), dtype=np.bool_)
+    for start in range(0, len(drop), -(-len(drop) // _STARTS)):
+        for place in range(start, len(drop)):
+            if risk.epsilon - drop[place] < level * error[place]:
                 break
             passed[place] = True
     return passed
+
+
+def with_pseudo_queries(drop: Numbers, spread: Numbers, queries: int) -> tuple[Numbers, Numbers]:
+    """Means and their standard errors after adding queries that lose a whole answer.
+
+    Where hardly any query differs from Thinking, the spread is far too small to be believed: without the
+    added queries, 20 queries without a difference would "show" any bound. Cf. Agresti and Coull (The American
+    Statistician 52, 1998).
+
+    Args:
+        drop: Mean drops over the queries.
+        spread: Standard deviations of the drop between queries, of the same shape.
+        queries: Number of queries N.
+    """
+    count = queries + _PSEUDO
+    mean = (queries * drop + _PSEUDO) / count
+    square = (queries * (spread**2 + drop**2) + _PSEUDO) / count
+    error: Numbers = np.sqrt(np.maximum(square - mean**2, 0.0) / count)
+    return mean, error
 
 
 def _cheapest(table: Tradeoff, row: int, met: Flags, what: str) -> Setting:

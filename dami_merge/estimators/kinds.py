@@ -8,6 +8,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from dami_merge.estimators.boosted import restore_boosted
+from dami_merge.estimators.conf import restore_conf
 from dami_merge.estimators.curve import restore_curve
 from dami_merge.estimators.fitted import FittedEstimator, Scalar
 from dami_merge.estimators.pred import restore_pred
@@ -22,8 +24,10 @@ Restore = Callable[
 RESTORE: Mapping[str, Restore] = MappingProxyType(
     {
         "curve": restore_curve,
+        "boosted": restore_boosted,
         "pref": restore_pref,
         "pred": restore_pred,
+        "conf": restore_conf,
         "knn": restore_neighbours,
         **{kind: partial(restore_table, kind) for kind in KINDS_OF_TABLES},
     }

@@ -5,9 +5,10 @@ anything is loaded.
 """
 
 import logging as levels
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 READ_TOKENS = 512
 """Tokens of a prompt that are read, if the model's files name no smaller number."""
 
+_READ_AT_ONCE = 64
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError)
 """What transformers raises for files that it cannot load."""
 
@@ -57,14 +59,26 @@ def load_encoder(source: Checkpoint) -> "PreTrainedModel":
     return model
 
 
-def load_classifier(source: Checkpoint, labels: Sequence[str]) -> "PreTrainedModel":
-    """Load the model with a head of one output per label; the head is new unless the folder has one.
+def load_new_classifier(source: Checkpoint, labels: Sequence[str]) -> "PreTrainedModel":
+    """Load the model with a head of one output per label: a new one, unless the folder's has the same size.
 
     Raises:
         InputRefused: transformers has no classifier for it, or cannot load it.
     """
     model: PreTrainedModel
     model, _ = _loaded(source, _library().AutoModelForSequenceClassification, labels=labels)
+    return model
+
+
+def load_classifier(source: Checkpoint) -> "PreTrainedModel":
+    """Load a classifier with the head that its folder has.
+
+    Raises:
+        InputRefused: transformers cannot load it, or it lacks weights, such as a head.
+    """
+    model: PreTrainedModel
+    model, info = _loaded(source, _library().AutoModelForSequenceClassification, labels=())
+    _require_all(source, info["missing_keys"])
     return model
 
 
@@ -93,7 +107,7 @@ def tokens_read(source: Checkpoint, tokenizer: "PreTrainedTokenizerBase", asked:
     return min([*limits, places] if isinstance(places, int) else limits)
 
 
-def batches(
+def token_batches(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, most_tokens: int, at_once: int
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, torch.Tensor]]]:
     """Tokenize texts, those of similar length together.
@@ -117,6 +131,40 @@ def source_digests(source: Checkpoint) -> dict[str, str]:
     return {"weights": _digest(source, sorted(source.files)), "files": _digest(source, others)}
 
 
+@dataclass(frozen=True, slots=True)
+class PromptReader:
+    """A classifier with its tokenizer.
+
+    Attributes:
+        model: The classifier.
+        tokenizer: Its tokenizer.
+        most_tokens: Tokens of a prompt that it reads.
+    """
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    most_tokens: int
+
+    def utilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """The outputs for some texts, shape [n, Λ]."""
+        found = np.zeros((len(texts), len(self.model.config.id2label or ())))
+        self.model.train(mode=False)
+        with torch.inference_mode():
+            for places, outputs in self.outputs(texts, at_once=_READ_AT_ONCE):
+                found[places] = outputs.double().cpu().numpy()
+        return found
+
+    def outputs(
+        self, texts: Sequence[str], *, at_once: int
+    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+        """The places of some texts, and their outputs, batch by batch."""
+        for places, given in token_batches(
+            self.tokenizer, texts, most_tokens=self.most_tokens, at_once=at_once
+        ):
+            inputs = {name: tensor.to(self.model.device) for name, tensor in given.items()}
+            yield places, self.model(**inputs).logits
+
+
 def _digest(source: Checkpoint, names: Sequence[str]) -> str:
     digest = Digest()
     for name in names:
@@ -133,7 +181,7 @@ def _loaded(source: Checkpoint, loader: Any, *, labels: Sequence[str]) -> tuple[
     names = dict(enumerate(labels))
     head = {"id2label": names, "label2id": {name: place for place, name in names.items()}} if names else {}
     try:
-        with _quiet():
+        with quiet_transformers():
             model, info = loader.from_pretrained(
                 source.root, dtype=torch.float32, output_loading_info=True, trust_remote_code=False,
                 local_files_only=True, ignore_mismatched_sizes=bool(names), **head,
@@ -143,6 +191,15 @@ def _loaded(source: Checkpoint, loader: Any, *, labels: Sequence[str]) -> tuple[
     return deepcopy(model).eval(), info  # safetensors maps the file, and a change would alter the weights
 
 
+def _require_all(source: Checkpoint, missing: Iterable[str]) -> None:
+    lacking = sorted(missing)
+    if lacking:
+        fact = f"{source.spec}: {lacking[0]!r} is missing from the weights ({len(lacking)} missing in total)"
+        raise InputRefused(
+            [Problem("missing-weight", fact, "transformers would fill it with random numbers")]
+        )
+
+
 def _not_loadable(source: Checkpoint, what: str, error: Exception) -> InputRefused:
     reason = str(error).partition("\n")[0] or type(error).__name__
     fact = f"transformers cannot load the {what} of {source.spec}: {reason}"
@@ -150,7 +207,7 @@ def _not_loadable(source: Checkpoint, what: str, error: Exception) -> InputRefus
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep the loader's progress bar, and its report on a new head, off the caller's terminal."""
     from transformers.utils import logging
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dami_merge.estimators.examples import Flags, Numbers
 from dami_merge.estimators.fitted import Inputs
 
-MOST_PARTS = 256
+MOST_COMPONENTS = 128
 """Principal components that are kept."""
 
 _FAMILIAR = 0.995
@@ -61,8 +61,9 @@ class Reduction:
         return np.stack([outside, inside], axis=1)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What `restore_reduction` reads; float32 is enough for a prediction."""
-        return {f"reduction.{name}": getattr(self, name).astype(np.float32) for name in _NAMES}
+        """What `restore_reduction` reads; half precision of the basis is enough for a prediction."""
+        arrays = {f"reduction.{name}": getattr(self, name).astype(np.float32) for name in _NAMES}
+        return arrays | {"reduction.basis": self.basis.astype(np.float16)}
 
 
 def restore_reduction(arrays: Mapping[str, NDArray[np.generic]]) -> Reduction:
@@ -74,7 +75,7 @@ def restore_reduction(arrays: Mapping[str, NDArray[np.generic]]) -> Reduction:
     return Reduction(*(arrays[f"reduction.{name}"].astype(np.float64) for name in _NAMES))
 
 
-def fit_reduction(inputs: Inputs, *, most: int = MOST_PARTS, seed: int = 0) -> Reduction:
+def fit_reduction(inputs: Inputs, *, most: int = MOST_COMPONENTS, seed: int = 0) -> Reduction:
     """Find the principal components of some queries, and how far from them a familiar query may lie.
 
     Args:

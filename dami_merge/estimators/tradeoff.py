@@ -85,7 +85,7 @@ def restore_tradeoff(arrays: Mapping[str, NDArray[np.generic]]) -> Tradeoff:
         drop_spread=found["drop_spread"],
         static_accuracy=found["static_accuracy"],
         static_tokens=found["static_tokens"],
-        queries=int(found["queries"]),
+        queries=int(found["queries"].ravel()[0]),
     )
 
 

@@ -31,6 +31,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
         seed: Seed of every random draw, below 2^63.
         grader: `module:function` or `file.py:function`.
         grader_timeout: Seconds that the grader has for one answer.
+        plan: File written by `dami-merge plan-rollouts`: only the answers that it names are generated.
     """
 
     questions: str | None = None
@@ -42,6 +43,7 @@ class SweepRecipe(Sampling, frozen=True, forbid_unknown_fields=True, omit_defaul
     seed: Seed | None = None
     grader: str | None = None
     grader_timeout: Seconds | None = None
+    plan: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse any value but λ that is of the wrong type or out of its range, with a RecipeError."""

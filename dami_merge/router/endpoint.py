@@ -35,8 +35,8 @@ class Endpoints:
         Args:
             base_url: Template of the server's URL, such as `http://localhost:8000/v1`.
             model: Template of the model name; empty means `{model}`, which needs a grid. The fields of both
-                templates are `{lambda}` (`0.30`) and `{name}` (`lambda-0.30`), and with a grid also `{model}`
-                (the served model name) and `{path}` (the checkpoint's absolute folder).
+                templates are `{lambda}` (`0.30`) and `{name}` (`lambda-0.30`), and with a grid also
+                `{model}` (the served model name) and `{path}` (the checkpoint's absolute folder).
             grid: Folder of grid.json; a λ that is not in the grid is then refused.
 
         Raises:

@@ -18,6 +18,7 @@ from dami_merge.evaluation.sweep_recipe import SweepRecipe
 from dami_merge.optional import require_installed
 from dami_merge.sampling import SamplingSettings
 from dami_merge.use_cases.engines import InProcess, Server
+from dami_merge.use_cases.planned import planned_requests, read_planned
 from dami_merge.use_cases.swept import Swept, SweptPair, questions_of, swept
 
 DEFAULT_SAMPLES = 4
@@ -79,7 +80,7 @@ def sweep(
     backend = _backend(models, engine, lambdas, sampling, on_note)
     grader = grader_name(recipe.grader) if recipe.grader else "default"
     settings = settings_of(backend.describe(), grader, sampling)
-    requests = _requests(questions, lambdas, recipe.samples or DEFAULT_SAMPLES)
+    requests = _requests(recipe, questions, lambdas)
     with Grader(check) as judge, open_rollouts(path, settings, questions) as file:
         if file.done:
             on_note(f"resuming {path}, which holds {file.done:,} answer{'' if file.done == 1 else 's'}")
@@ -99,8 +100,13 @@ def _require_default_grader(questions: Sequence[Question]) -> None:
 
 
 def _requests(
-    questions: Sequence[Question], lambdas: Sequence[Fraction], samples: int
+    recipe: SweepRecipe, questions: Sequence[Question], lambdas: Sequence[Fraction]
 ) -> tuple[Request, ...]:
+    if recipe.plan is not None:
+        if recipe.samples is not None:
+            raise UsageError("a plan and a number of samples were given", hint="the plan has its own numbers")
+        return planned_requests(read_planned(Path(recipe.plan)), questions, lambdas)
+    samples = recipe.samples or DEFAULT_SAMPLES
     count = len(questions) * len(lambdas) * samples
     if count > MOST_ANSWERS:
         raise UsageError(

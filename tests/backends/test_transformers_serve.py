@@ -17,7 +17,9 @@ import pytest
 from dami_merge.backends.conversation import Connection
 from dami_merge.backends.hf import HfBackend
 from dami_merge.backends.openai import OpenAIBackend
+from dami_merge.backends.served_probing import OpenAIProber
 from dami_merge.errors import BackendError
+from dami_merge.estimators.probing import AT_ONCE
 from dami_merge.router.endpoint import Endpoints
 from tests.tiny import GREEDY, LAMBDAS, SAMPLED, at, requests
 
@@ -113,3 +115,13 @@ def test_a_model_that_the_server_cannot_load_is_an_error(url: str) -> None:
     served = OpenAIBackend(Endpoints(url, "nowhere/{name}"), Connection(retries=0))
     with pytest.raises(BackendError, match="returned 500"):
         list(served.generate(at(LAMBDAS[0], requests(1)), GREEDY))
+
+
+def test_this_server_returns_no_log_probabilities_and_the_error_of_a_probe_says_so(
+    url: str, tiny_grid: Path
+) -> None:
+    served = OpenAIProber(Endpoints(url, "{path}", grid=tiny_grid), Connection(retries=0), grid=tiny_grid)
+    queries = [[{"role": "user", "content": requests(1)[0].question.messages[0].content}]]
+    with pytest.raises(BackendError, match="no log-probabilities") as refused:
+        served.short_answers(queries, LAMBDAS[-1], AT_ONCE)
+    assert "vLLM" in refused.value.hint

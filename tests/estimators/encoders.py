@@ -5,7 +5,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from dami_merge.bundled import bundled_model
 from dami_merge.checkpoint.folder import open_folder
@@ -47,4 +50,20 @@ def pooled_by(folder: Path, mode: str, *, others: tuple[str, ...] = ()) -> Path:
         json.dumps({"word_embedding_dimension": 16, "pooling_mode_mean_tokens": False, mode: True})
     )
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 9}))
+    return folder
+
+
+def save_reader(folder: Path) -> Path:
+    """A random BERT, without a head, that reads letters."""
+    letters = ["<pad>", "<unk>", *" abcdefghijklmnopqrstuvwxyz"]
+    table = {letter: place for place, letter in enumerate(letters)}
+    words = Tokenizer(WordLevel(table, unk_token="<unk>"))
+    words.pre_tokenizer = Split("", "isolated")
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>")  # type: ignore[no-untyped-call]  # untyped in transformers
+    fast.save_pretrained(folder)
+    config = small_bert()
+    config.vocab_size = len(letters)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        BertModel(config).save_pretrained(folder)
     return folder

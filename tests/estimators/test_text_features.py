@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dami_merge.estimators.features.text import MOST_BYTES, TextFeatures, prompt_text
+from dami_merge.estimators.features.text import MOST_BYTES_READ, TextFeatures, prompt_text
 
 FIRST_BUCKETS = [29, 33, 44, 52, 70, 91]
 COUNTS = [2.5649, 1.6094, 0.0, 1.3863, 0.0, 0.0, 1.3863, 0.0, 0.0, 2.3979]
@@ -40,13 +40,13 @@ def test_order_of_characters_counts_and_near_lengths_look_alike() -> None:
     assert far == 0
 
 
-@pytest.mark.parametrize("text", ["", "\ud800", "\x00", "a" * 3 * MOST_BYTES])
+@pytest.mark.parametrize("text", ["", "\ud800", "\x00", "a" * 3 * MOST_BYTES_READ])
 def test_any_text_has_finite_features(text: str) -> None:
     assert np.isfinite(vector(text)).all()
 
 
 def test_the_middle_of_a_very_long_prompt_is_not_read() -> None:
-    start, end = "s" * MOST_BYTES, "e" * MOST_BYTES
+    start, end = "s" * MOST_BYTES_READ, "e" * MOST_BYTES_READ
     assert np.array_equal(vector(f"{start}one{end}"), vector(f"{start}two{end}"))
     assert not np.array_equal(vector(f"{start}one"), vector(f"{start}two"))
 

@@ -20,7 +20,7 @@ BITS = 10
 LENGTHS = 24
 """Buckets for the length of a prompt: steps of about a third of its own size, hashed with its first byte."""
 
-MOST_BYTES = 20_000
+MOST_BYTES_READ = 20_000
 """Bytes of a prompt that are read: half from its start, half from its end."""
 
 VERSION = "1"
@@ -83,8 +83,8 @@ def prompt_text(query: Conversation) -> str:
 
 def _bytes(query: Conversation) -> Bytes:
     data = prompt_text(query).encode("utf-8", "replace")
-    if len(data) > MOST_BYTES:
-        data = data[: MOST_BYTES // 2] + data[-MOST_BYTES // 2 :]
+    if len(data) > MOST_BYTES_READ:
+        data = data[: MOST_BYTES_READ // 2] + data[-MOST_BYTES_READ // 2 :]
     return np.frombuffer(b"\x02" + data + b"\x03", dtype=np.uint8)
 
 

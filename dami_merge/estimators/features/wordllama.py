@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from dami_merge.errors import InputRefused, Problem
 from dami_merge.estimators.features.text import prompt_text
@@ -56,6 +55,8 @@ class WordLlamaFeatures:
         self._tokenizer: Tokenizer = tokenizers.Tokenizer.from_file(str(self._files[1]))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        from safetensors.numpy import load_file
+
         self._table: NDArray[np.float16] = load_file(self._files[0])[_TENSOR]
 
     def inputs(self, queries: Sequence[Conversation]) -> Inputs:

@@ -15,8 +15,10 @@ from dami_merge.estimators.averaging import (
     fit_kmeans,
     fit_knn,
 )
+from dami_merge.estimators.calibrating import ConfOptions, fit_conf
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.fitted import FittedEstimator, Inputs, Scalar
+from dami_merge.estimators.fitting.boosting import BoostedOptions, fit_boosted
 from dami_merge.estimators.fitting.curves import CurveOptions, fit_curve
 from dami_merge.estimators.fitting.preds import PredOptions, fit_pred
 from dami_merge.estimators.fitting.prefs import PrefOptions, fit_pref
@@ -57,8 +59,10 @@ FITS: Mapping[str, Callable[[Examples, Inputs, Mapping[str, Scalar], int], Fitte
     MappingProxyType(
         {
             "curve": Fit(CurveOptions, fit_curve),
+            "boosted": Fit(BoostedOptions, fit_boosted),
             "pref": Fit(PrefOptions, fit_pref),
             "pred": Fit(PredOptions, fit_pred),
+            "conf": Fit(ConfOptions, fit_conf),
             "constant": Fit(AverageOptions, fit_constant),
             "category": Fit(AverageOptions, fit_category),
             "kmeans": Fit(AverageOptions, fit_kmeans),

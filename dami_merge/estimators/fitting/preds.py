@@ -11,7 +11,7 @@ from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.heads import Heads, sigmoid
 from dami_merge.estimators.pred import Pred
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
 RIDGES_OF_POINTS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -36,7 +36,7 @@ class PredOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     halves: bool = True
     ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
 
 
 def fit_pred(examples: Examples, inputs: Inputs, options: PredOptions, seed: int) -> Pred:
@@ -82,19 +82,15 @@ def _fit_points(
     parts: Numbers, points: Numbers, weights: Numbers, ridge: float, options: PredOptions
 ) -> Heads:
     aims = torch.from_numpy(np.ascontiguousarray(points[:, None]))
-    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
         error = torch.sigmoid(logits) - aims
         if options.loss == "mse":
-            each = error.square()
-        else:
-            each = torch.nn.functional.huber_loss(
-                error, torch.zeros_like(error), reduction="none", delta=_HUBER
-            )
-        return (each * per_query).sum()
+            return error.square()
+        zero = torch.zeros_like(error)
+        return torch.nn.functional.huber_loss(error, zero, reduction="none", delta=_HUBER)
 
-    return minimise(loss, parts, len(weights), 1, ridge=ridge, smooth=0.0)
+    return minimise(loss, parts, weights, 1, ridge=ridge, smooth=0.0)
 
 
 def _best_ridge(parts: Numbers, points: Numbers, options: PredOptions, seed: int) -> float:

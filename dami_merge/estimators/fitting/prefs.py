@@ -12,7 +12,7 @@ from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.heads import Heads
 from dami_merge.estimators.pairs import PairOptions, preferences
 from dami_merge.estimators.pref import Pref
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
 RIDGES_OF_PAIRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -36,7 +36,7 @@ class PrefOptions(PairOptions, frozen=True, forbid_unknown_fields=True, kw_only=
     ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     smooth: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
     expected: bool = False
 
 
@@ -69,15 +69,13 @@ def _fit_pairs(parts: Numbers, pairs: Numbers, weights: Numbers, ridge: float, s
     low, high = np.triu_indices(count, 1)
     scale = pairs.sum() / len(parts)
     first, second = (torch.from_numpy(pairs[:, one, two] / scale) for one, two in ((low, high), (high, low)))
-    per_query = torch.from_numpy(np.ascontiguousarray(weights[:, :, None] / len(parts)))
     one, two = torch.from_numpy(low), torch.from_numpy(high)
 
     def loss(utility: torch.Tensor) -> torch.Tensor:
         gap = utility[..., one] - utility[..., two]
-        each = (first + second) * torch.nn.functional.softplus(gap) - first * gap
-        return (each * per_query).sum()
+        return (first + second) * torch.nn.functional.softplus(gap) - first * gap
 
-    return minimise(loss, parts, len(weights), count, ridge=ridge, smooth=smooth)
+    return minimise(loss, parts, weights, count, ridge=ridge, smooth=smooth)
 
 
 def _best_ridge(parts: Numbers, pairs: Numbers, smooth: float, seed: int) -> float:

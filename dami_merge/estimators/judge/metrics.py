@@ -1,7 +1,8 @@
 """The field's metrics of a router's whole curve: accuracy against tokens as its dial turns.
 
 All take the points of a router, one for each setting of its dial, and are computed between the means of λ =
-0 and λ = 1 on the same queries. Nothing is clipped unless it says so.
+0 and λ = 1 on the same queries. λ = 0 without an estimator is a point of every router, since anybody can
+choose it; λ = 1 is none. Nothing is clipped unless it says so.
 """
 
 from dataclasses import dataclass
@@ -53,8 +54,8 @@ def curve_metrics(accuracy: Numbers, tokens: Numbers, ends: Ends) -> CurveMetric
         tokens: Mean tokens of each, shape [P].
         ends: The two models without a router.
     """
-    accuracy, tokens = _frontier(accuracy, tokens)
     (low_accuracy, low_tokens), (high_accuracy, high_tokens) = ends.low, ends.high
+    accuracy, tokens = _frontier(np.append(accuracy, low_accuracy), np.append(tokens, low_tokens))
     span = high_tokens - low_tokens
     grid = np.linspace(low_tokens, high_tokens, 1001)
     height = np.interp(grid, tokens, accuracy)
@@ -109,11 +110,13 @@ def auroc(signal: Numbers, positive: Flags, weights: Numbers | None = None) -> f
 
 
 def brier(predicted: Numbers, measured: Numbers) -> float:
-    """Mean squared distance of probabilities from shares of correct answers; both of any one shape.
+    """Brier score of single answers: mean squared distance between probabilities and 0 or 1.
 
-    With K samples, measured shares are themselves noisy; the mean noise is part of the score.
+    Args:
+        predicted: Probabilities, of any shape.
+        measured: Shares of correct answers, of the same shape.
     """
-    return float(((predicted - measured) ** 2).mean())
+    return float(((predicted - measured) ** 2 + measured * (1 - measured)).mean())
 
 
 def calibration_error(predicted: Numbers, measured: Numbers, bins: int = 10) -> float:
@@ -128,7 +131,7 @@ def calibration_error(predicted: Numbers, measured: Numbers, bins: int = 10) -> 
 def entropy(shares: Numbers) -> float:
     """Entropy of a histogram in bits: 0 if every query gets the same λ."""
     used = shares[shares > 0]
-    return float(-(used * np.log2(used)).sum())
+    return abs(float((used * np.log2(used)).sum()))
 
 
 def rank_correlation(first: Numbers, second: Numbers) -> float | None:

@@ -14,6 +14,12 @@ from dami_merge.estimators.judge.routing import Routing
 from dami_merge.evaluation.statistics.bootstrap import RESAMPLES, percentiles, question_draws
 from dami_merge.evaluation.statistics.interval import FEWEST, Interval
 
+_DIGITS = 9
+"""Digits of every figure: what rounding in sums leaves of an exact 0 must not count as a gain."""
+
+_EXACT = 1e-12
+"""What sums may differ by where two accuracies are equal."""
+
 
 class Figure95(msgspec.Struct, frozen=True):
     """A measured number with its 95% interval; None with too few queries for one."""
@@ -44,7 +50,8 @@ class Draws:
     def figure(self, rows: Numbers) -> Figure95:
         """The measured value, which is row 0, with the interval of the others."""
         few = self.weights.shape[1] < FEWEST
-        return Figure95(float(rows[0]), None if few else percentiles(rows[1:]))
+        exact = np.round(rows, _DIGITS) + 0.0
+        return Figure95(float(exact[0]), None if few else percentiles(exact[1:]))
 
     def hull(self, tokens: Numbers) -> Numbers:
         """The best accuracy of sharing queries between static λ, blindly, for given mean tokens.
@@ -53,32 +60,47 @@ class Draws:
             tokens: Mean tokens, shape [1+B]; the hull of each row is that row's.
 
         Returns:
-            Shape [1+B]. With fewer tokens than the cheapest λ, the accuracy of that λ.
+            Shape [1+B], as `best_mixture`.
         """
-        low, high = self.tokens[:, :, None], self.tokens[:, None, :]
-        base, top = self.accuracy[:, :, None], self.accuracy[:, None, :]
-        wanted = np.maximum(tokens, self.tokens.min(axis=1))[:, None, None]
-        apart = np.where(high > low, high - low, 1.0)
-        share = np.where(high > low, np.clip((wanted - low) / apart, 0.0, 1.0), 0.0)
-        mixed = np.where(low <= wanted, base + share * (np.maximum(top, base) - base), -np.inf)
-        best: Numbers = mixed.max(axis=(1, 2))
-        return best
+        return best_mixture(self.accuracy, self.tokens, tokens)
 
     def tokens_for(self, accuracy: Numbers) -> Numbers:
         """The fewest mean tokens for which the hull reaches an accuracy, [1+B]; NaN if it never does."""
         base, top = self.accuracy[:, :, None], self.accuracy[:, None, :]
         low, high = self.tokens[:, :, None], self.tokens[:, None, :]
-        aim = accuracy[:, None, None]
+        aim = accuracy[:, None, None] - _EXACT
         rise = np.where(top > base, top - base, 1.0)
-        part = np.where(top > base, (aim - base) / rise, np.where(base >= aim, 0.0, np.inf))
-        part = np.where(base >= aim, 0.0, part)
-        cost = np.where(part <= 1.0, low + part * (high - low), np.inf)
+        part = np.where(base >= aim, 0.0, (aim - base) / rise)
+        reached = (base >= aim) | (top >= aim)
+        cost = np.where(reached, low + part * (high - low), np.inf)
         least = cost.min(axis=(1, 2))
         found: Numbers = np.where(np.isfinite(least), least, np.nan)
         return found
 
 
-def draw(examples: Examples, *, seed: int, resamples: int = RESAMPLES) -> Draws:
+def best_mixture(accuracy: Numbers, tokens: Numbers, wanted: Numbers) -> Numbers:
+    """The best accuracy of sharing queries between P points, for given mean tokens.
+
+    Args:
+        accuracy: Accuracy of each point, shape [1+B, P].
+        tokens: Mean tokens of each point, shape [1+B, P].
+        wanted: Mean tokens that may be spent, shape [1+B].
+
+    Returns:
+        Shape [1+B]. With fewer tokens than those of the cheapest point, the accuracy of that point; with more
+        than those of the most accurate one, its accuracy, since tokens may be left.
+    """
+    low, high = tokens[:, :, None], tokens[:, None, :]
+    base, top = accuracy[:, :, None], accuracy[:, None, :]
+    budget = np.maximum(wanted, tokens.min(axis=1))[:, None, None]
+    apart = np.where(high > low, high - low, 1.0)
+    share = np.where(high > low, np.clip((budget - low) / apart, 0.0, 1.0), 0.0)
+    mixed = np.where(low <= budget, base + share * (np.maximum(top, base) - base), -np.inf)
+    best: Numbers = mixed.max(axis=(1, 2))
+    return best
+
+
+def resample_queries(examples: Examples, *, seed: int, resamples: int = RESAMPLES) -> Draws:
     """Resample the queries.
 
     Args:

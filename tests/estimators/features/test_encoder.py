@@ -1,5 +1,6 @@
 """A sentence encoder from a folder: pooling, limits, digests, refusals."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,16 @@ def test_a_causal_model_without_that_layout_is_an_encoder_too() -> None:
     assert features.spec == "text+encoder:bundled:tiny/instruct"
     wanted = states(PAIR, prompt_text(QUERIES[2])).mean(dim=0).numpy()
     assert np.allclose(inputs.vectors[2, -len(wanted) :], wanted / np.linalg.norm(wanted), atol=1e-6)
+
+
+def test_a_tokenizer_that_cannot_pad_gives_the_same_vectors(bert: Path, tmp_path: Path) -> None:
+    twin = save_bert(tmp_path / "twin")
+    config = json.loads((twin / "tokenizer_config.json").read_text())
+    del config["pad_token"]
+    (twin / "tokenizer_config.json").write_text(json.dumps(config))
+    assert AutoTokenizer.from_pretrained(twin).pad_token is None
+    one, other = (open_features(f"encoder:{folder}").inputs(QUERIES).vectors for folder in (bert, twin))
+    assert np.allclose(one, other, atol=1e-6)
 
 
 def test_other_weights_have_another_digest_and_another_place_has_not(bert: Path, tmp_path: Path) -> None:

@@ -29,3 +29,7 @@ def test_words_and_lines_count_beside_bytes() -> None:
 def test_all_turns_count() -> None:
     turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "why?"}]
     assert np.allclose(np.expm1(LengthFeatures().inputs([turns]).vectors[0, :3]), [13, 3, 2])
+
+
+def test_the_version_is_what_fitting_and_serving_must_share() -> None:
+    assert LengthFeatures().describe() == {"length": "1"}
