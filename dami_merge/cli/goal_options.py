@@ -27,7 +27,7 @@ _OPTIONS = (
         "--guard",
         type=float,
         help="Standard errors that must speak for leaving the best λ for all queries: 0, 0.5, 1 or 2; 0 is no"
-        " guard.  [default: 0.5]",
+        " guard.  [default: 1]",
     ),
 )
 
