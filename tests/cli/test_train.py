@@ -91,7 +91,7 @@ def test_a_decision_is_explained(grid: Path, est: Path) -> None:
     result = run("route", grid, "7a-3b*3c-2", "--estimator", est)
     assert result.exit_code == 0, result.stderr
     assert "curve on text" in result.stdout
-    assert "goal       μ = 0.1, guard 0.5: the price that was asked for" in result.stdout
+    assert "goal       μ = 0.1, guard 1: the price that was asked for" in result.stdout
     assert "spent      0 tokens" in result.stdout
     value = json.loads(
         run("route", grid, "7a-3b*3c-2", "--estimator", est, "--guard", 0, "--mu", 9, "--json").stdout
