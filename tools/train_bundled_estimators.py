@@ -14,16 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from msgspec import structs
 
 from dami_merge import InProcess, Router, SweepRecipe, Training, build_grid, plan_grid, sweep, train_estimator
 from dami_merge.estimators.artefact import Trained
+from dami_merge.estimators.probing import AT_ONCE
 from dami_merge.evaluation.questions.importers import read_questions
 from dami_merge.grid.recipe import bundled_recipe
 
 DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "dami_merge" / "data" / "tiny" / "estimators"
 
-ESTIMATORS = {"default": Training("curve"), "pref": Training("pref"), "conf": Training("conf")}
-"""What is trained under which name; every option is the default of `dami-merge train`."""
+ESTIMATORS = {
+    "default": Training("curve"),
+    "pref": Training("pref"),
+    "conf": Training("conf", probe=structs.replace(AT_ONCE, max_tokens=1)),
+}
+"""What is trained under which name. The pair answers in one token, so a probe of one token says it all."""
 
 _TRIED = 50
 
