@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dami_merge.estimators.judge.contest import ContestRow
     from dami_merge.estimators.judge.evaluated import EvaluationReport
-    from dami_merge.estimators.judge.judgement import Share
+    from dami_merge.estimators.judge.judgement import Headroom
     from dami_merge.estimators.judge.metrics import CurveMetrics
     from dami_merge.estimators.judge.resampled import Figure95
 
@@ -134,5 +134,5 @@ def _gain(figure: "Figure95") -> str:
     return f"{told} [{100 * figure.interval.low:+.1f}, {100 * figure.interval.high:+.1f}]"
 
 
-def _won(share: "Share | None") -> str:
+def _won(share: "Headroom | None") -> str:
     return "" if share is None or share.won is None else f"{share.won.value:.0%}"

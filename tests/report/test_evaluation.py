@@ -10,7 +10,7 @@ import pytest
 from dami_merge.errors import InputRefused
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.goal import Setting
-from dami_merge.estimators.judge.contest import Contender, Said, Trial, contest, static_points
+from dami_merge.estimators.judge.contest import Contender, Decided, Trial, contest, static_points
 from dami_merge.estimators.judge.dialled import static_metrics
 from dami_merge.estimators.judge.evaluated import Entrant, EvaluationReport, LearningPoint, ShownQuery
 from dami_merge.estimators.judge.judgement import bench
@@ -24,11 +24,11 @@ from tests.report.conftest import Reader
 EVIL = "<script>document.title='taken'</script>"
 
 
-def knows(examples: Examples) -> Said:
-    return Said(truth(examples), np.zeros(len(examples)), true_places(examples), fallback=4)
+def knows(examples: Examples) -> Decided:
+    return Decided(truth(examples), np.zeros(len(examples)), true_places(examples), fallback=4)
 
 
-def scores(examples: Examples) -> Said:
+def scores(examples: Examples) -> Decided:
     said = knows(examples)
     return replace(said, estimate=replace(said.estimate, kind="scores"))
 
