@@ -95,8 +95,8 @@ def _controls(report: "EvaluationReport") -> "list[Table]":
     cells = {row.name: _control_cells(row) for row in report.rows}
     kept = [
         heading
-        for heading in ("shuffled labels", "without cut answers", "held-out family", "over static there",
-                        "same λ for paraphrases")
+        for heading in ("shuffled", "without cut", "held out", "its static λ",
+                        "same λ")
         if any(heading in own for own in cells.values())
     ]  # fmt: skip
     if not kept:
@@ -110,14 +110,14 @@ def _controls(report: "EvaluationReport") -> "list[Table]":
 def _control_cells(row: "ContestRow") -> dict[str, str]:
     found = {}
     if row.shuffled is not None:
-        found["shuffled labels"] = _gain(row.shuffled.gain)
+        found["shuffled"] = _gain(row.shuffled.gain)
     if row.uncut is not None:
-        found["without cut answers"] = _gain(row.uncut.over_hull)
+        found["without cut"] = _gain(row.uncut.over_hull)
     if row.heldout is not None:
-        found["held-out family"] = _gain(row.heldout.judgement.over_hull)
-        found["over static there"] = _gain(row.heldout.over_static)
+        found["held out"] = _gain(row.heldout.judgement.over_hull)
+        found["its static λ"] = f"{100 * row.heldout.over_static.value:+.1f}"
     if row.paraphrased is not None:
-        found["same λ for paraphrases"] = f"{row.paraphrased.same:.0%}"
+        found["same λ"] = f"{row.paraphrased.same:.0%}"
     return found
 
 

@@ -1,5 +1,6 @@
 """The page of an evaluation, opened in a browser without a network."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +34,9 @@ def scores(examples: Examples) -> Decided:
     return replace(said, estimate=replace(said.estimate, kind="scores"))
 
 
-@pytest.fixture(scope="module")
-def report() -> EvaluationReport:
-    test = world(60, 4, 0)
-    trial = Trial(test)
-    contenders = [Contender("curve", (knows,)), Contender(EVIL, (scores,), control=True)]
+def evaluation_of(trial: Trial, contenders: Sequence[Contender]) -> EvaluationReport:
+    """What an evaluation of contenders would hold, with two shown queries full of markup."""
+    test = trial.test
     setting = Setting(
         mu=0.1, guard=0.0, accuracy=None, tokens=None, drop=None, drop_error=None, met="the price of tea"
     )
@@ -55,6 +54,12 @@ def report() -> EvaluationReport:
         ),
         rows=contest(trial, contenders), shown=(shown, shown), shown_by="curve",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report() -> EvaluationReport:
+    contenders = [Contender("curve", (knows,)), Contender(EVIL, (scores,), control=True)]
+    return evaluation_of(Trial(world(60, 4, 0)), contenders)
 
 
 def learning(report: EvaluationReport) -> tuple[LearningPoint, ...]:
