@@ -112,7 +112,7 @@ def _control_cells(row: "ContestRow") -> dict[str, str]:
     if row.shuffled is not None:
         found["shuffled"] = _gain(row.shuffled.gain)
     if row.uncut is not None:
-        found["without cut"] = _gain(row.uncut.over_hull)
+        found["without cut"] = f"{100 * row.uncut.over_hull.value:+.1f}"
     if row.heldout is not None:
         found["held out"] = _gain(row.heldout.judgement.over_hull)
         found["its static λ"] = f"{100 * row.heldout.over_static.value:+.1f}"
