@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dami_merge.estimators.judge.metrics import CurveMetrics
     from dami_merge.estimators.judge.resampled import Figure95
 
-_NAME = 21
+_NAME = 17
 
 
 def show_evaluation(report: "EvaluationReport") -> None:

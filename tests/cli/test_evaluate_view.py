@@ -31,11 +31,11 @@ def test_every_control_that_was_tried_has_a_column(capsys: pytest.CaptureFixture
     show_evaluation(evaluation_of(trial, contenders))
     tables, _, verdicts = capsys.readouterr().out.rpartition("\n\n")
     lines = tables.splitlines()
-    assert max(map(len, lines)) <= 100
+    assert [line for line in lines if len(line) > 100] == []
     (heading,) = (line for line in lines if "shuffled" in line)
     columns = [each.strip() for each in heading.split("  ") if each.strip()]
     assert columns == ["shuffled", "without cut", "held out", "its static λ", "same λ"]
-    own = [line for line in lines if line.startswith("…path/to/an/estimator")]
+    own = [line for line in lines if line.startswith("…/to/an/estimator")]
     assert len(own) == 4
     assert own[-1].endswith("100%")
     assert "refuted" in own[0]
