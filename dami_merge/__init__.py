@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         RecipeError,
         UsageError,
     )
+    from dami_merge.estimators.deciding import QueryEstimator
+    from dami_merge.estimators.goal import Goal, Risk
     from dami_merge.evaluation.rollouts import Rollouts
     from dami_merge.evaluation.rollouts_file import read_rollouts
     from dami_merge.evaluation.statistics.summary import SweepReport
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from dami_merge.use_cases.report import report_sweep
     from dami_merge.use_cases.sweep import sweep
     from dami_merge.use_cases.swept import SweptGrid, SweptPair
+    from dami_merge.use_cases.train import Training, train_estimator
 
 __all__ = [
     "BackendError",
@@ -53,6 +56,7 @@ __all__ = [
     "DeviceUnfit",
     "DiskFull",
     "EstimatorError",
+    "Goal",
     "GridUnreadable",
     "HubError",
     "InProcess",
@@ -60,8 +64,10 @@ __all__ = [
     "LambdaError",
     "OutputRefused",
     "Problem",
+    "QueryEstimator",
     "Recipe",
     "RecipeError",
+    "Risk",
     "Rollouts",
     "Route",
     "Router",
@@ -72,6 +78,7 @@ __all__ = [
     "SweepReport",
     "SweptGrid",
     "SweptPair",
+    "Training",
     "UsageError",
     "Walk",
     "__version__",
@@ -82,6 +89,7 @@ __all__ = [
     "read_texts",
     "report_sweep",
     "sweep",
+    "train_estimator",
     "verify",
 ]
 
@@ -92,6 +100,7 @@ _HOMES = {
     "DeviceUnfit": "errors",
     "DiskFull": "errors",
     "EstimatorError": "errors",
+    "Goal": "estimators.goal",
     "GridUnreadable": "errors",
     "HubError": "errors",
     "InProcess": "use_cases.engines",
@@ -99,8 +108,10 @@ _HOMES = {
     "LambdaError": "errors",
     "OutputRefused": "errors",
     "Problem": "errors",
+    "QueryEstimator": "estimators.deciding",
     "Recipe": "grid.recipe",
     "RecipeError": "errors",
+    "Risk": "estimators.goal",
     "Rollouts": "evaluation.rollouts",
     "Route": "router.route",
     "Router": "router.route",
@@ -111,6 +122,7 @@ _HOMES = {
     "SweepReport": "evaluation.statistics.summary",
     "SweptGrid": "use_cases.swept",
     "SweptPair": "use_cases.swept",
+    "Training": "use_cases.train",
     "UsageError": "errors",
     "Walk": "connectivity.check",
     "build_grid": "grid.build",
@@ -120,6 +132,7 @@ _HOMES = {
     "read_texts": "connectivity.texts",
     "report_sweep": "use_cases.report",
     "sweep": "use_cases.sweep",
+    "train_estimator": "use_cases.train",
     "verify": "grid.verify",
 }
 """The module of each public name that is imported when it is first used."""

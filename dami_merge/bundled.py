@@ -11,7 +11,7 @@ BUNDLED_THINKING = "bundled:tiny/thinking"
 BUNDLED_ESTIMATORS = ("default", "pref", "conf")
 """Estimators that ship with the bundled pair."""
 
-BUNDLED_SPLITS = ("train", "validation", "test")
+BUNDLED_SPLITS = ("train", "validation", "test", "heldout", "paraphrased")
 
 _DATA = Path(__file__).parent / "data"
 
@@ -39,13 +39,15 @@ def bundled_questions() -> Path:
 
 
 def bundled_split(name: str) -> Path:
-    """Return one of the bundled pair's three splits of held-out questions: JSONL with an extra field `kind`.
+    """Return one of the bundled pair's sets of questions: JSONL with an extra field `kind`.
 
-    The splits do not overlap. Each has the same number of questions from every group, and the groups are
-    nearly balanced in any prefix of a split.
+    The pair was trained on none of them, and no two share a prompt. Each has the same number of questions
+    from every group, and the groups are nearly balanced in any prefix of a set. A group is a skill and a
+    size, such as `chain-4`.
 
     Args:
-        name: `train`, `validation` or `test`.
+        name: `train`, `validation` or `test`; `heldout`, which asks a skill that these three do not ask; or
+            `paraphrased`, the questions of `test` in another form, with `-p` after their ids.
 
     Raises:
         InputRefused: `name` is not one of these.

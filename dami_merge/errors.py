@@ -10,7 +10,7 @@
     ├── HubError            the Hub is unreachable or refuses the request            exit 3
     ├── DeviceUnfit         device missing, or rounds differently from the CPU       exit 3
     ├── GridUnreadable      grid.json missing, unreadable or malformed               exit 3
-    ├── EstimatorError      router without an estimator                              exit 3
+    ├── EstimatorError      no estimator, or an estimate that is not a number        exit 3
     └── BackendError        backend unavailable, or its answer unusable              exit 3
 
 Messages state the fact with both values; `hint` says how to fix it. Rendering is left to the caller.
@@ -72,7 +72,7 @@ class GridUnreadable(DamiMergeError):
 
 
 class EstimatorError(DamiMergeError):
-    """A query was routed by a router that has no estimator."""
+    """A router has no estimator, or an estimate is not a finite number."""
 
 
 class BackendError(DamiMergeError):

@@ -31,11 +31,31 @@ def test_the_table_was_measured_on_these_weights() -> None:
         assert hashlib.sha256((TINY / side / "model.safetensors").read_bytes()).hexdigest() == digest
 
 
-def test_accuracy_and_tokens_rise_with_every_step_of_lambda_and_never_jump() -> None:
+def test_accuracy_and_tokens_rise_with_lambda_and_never_jump() -> None:
+    """At the end, accuracy may fall by less than a standard error: Thinking loses some easy questions."""
     assert [row["lambda"] for row in ROWS] == [k / 10 for k in range(11)]
     for before, after in pairwise(row["sampled"] for row in ROWS):
-        assert 0 < after["accuracy"] - before["accuracy"] < 0.15
+        least = 0 if before["accuracy"] < 0.99 else -after["accuracy_standard_error"]
+        assert least < after["accuracy"] - before["accuracy"] < 0.13
         assert 0 < after["tokens"] - before["tokens"] < 6
+
+
+def test_a_table_that_knows_the_group_is_as_good_as_thinking_for_a_third_less_and_above_every_mixture() -> (
+    None
+):
+    found = TABLE["routed_by_group"]
+    assert found["accuracy_change"]["interval"][0] >= -0.005
+    assert found["tokens_saved"]["interval"][0] >= 0.35
+    assert found["above_hull"]["interval"][0] >= 0.04
+    assert TABLE["layer_cosine_min"] > 0.99
+    assert TABLE["questions"] >= 2000
+
+
+def test_some_groups_are_served_best_by_a_lambda_in_the_middle() -> None:
+    chosen = TABLE["routed_by_group"]["lambdas"]
+    middle = [group for group, lambdas in chosen.items() if all(0 < lam < 1 for lam in lambdas)]
+    assert len(middle) >= 3
+    assert sum(min(lambdas) == 0 for lambdas in chosen.values()) >= 3
 
 
 def test_the_pair_passes_every_check_without_a_note_and_is_connected() -> None:

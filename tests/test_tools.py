@@ -44,6 +44,25 @@ def test_a_pair_is_trained_and_measured_from_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_bundled_estimators_are_trained_from_nothing_twice_to_the_same_bytes(tmp_path: Path) -> None:
+    quick = ("--limit", 24, "--samples", 2)
+    for name in ("one", "two"):
+        output = tool(
+            "train_bundled_estimators.py",
+            *quick,
+            "--output",
+            tmp_path / name,
+            "--work",
+            tmp_path / f"work-{name}",
+        )
+        assert output.count("λ of 50 validation questions") == 3
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert {str(path.parent) for path in files} == {"default", "pref", "conf"}
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+@pytest.mark.slow
 def test_the_bundled_pair_is_a_dial_and_a_pair_that_is_fine_tuned_for_longer_a_switch() -> None:
     quick = ("--pair", "40x5e-3", "--questions", 3)
     lines = [line.split(" | ") for line in tool("calibrate_dial.py", *quick).splitlines()[2:]]

@@ -21,10 +21,10 @@ from pathlib import Path
 import click
 import torch
 from tiny_pair.measuring import measure_pair
+from tiny_pair.mixture import ASKED_CELLS, INSTRUCT_STAGE, THINKING_STAGE
 from tiny_pair.model import load_model
 from tiny_pair.saving import save_model
-from tiny_pair.stages import INSTRUCT_STAGE, THINKING_STAGE
-from tiny_pair.task import ChainTask, test_questions
+from tiny_pair.splits import drawn_splits
 from tiny_pair.training import train_stage
 from torch import nn
 from torch.nn.utils import parametrize
@@ -83,7 +83,7 @@ def train_pair(folder: Path, steps: int, rate: float, rank: int, seed: int) -> N
             trained = list(model.parameters())
         optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.0 if rank else 0.01)
         longer = replace(stage, steps=steps, first_rate=rate, last_rate=rate)
-        train_stage(model, optimizer, longer, ChainTask(), seed, lambda line: click.echo(line, err=True))
+        train_stage(model, optimizer, longer, seed, lambda line: click.echo(line, err=True))
         for matrix in matrices if rank else ():
             parametrize.remove_parametrizations(matrix, "weight")
         save_model(model, folder / stage.name)
@@ -103,8 +103,8 @@ def line_of(name: str, folder: Path, questions: int, seed: int) -> str:
     cosine = compare_weights(*both).worst_cosine
     path = walk_pair(*both, read_texts(bundled_questions()), even_grid(10), device="cpu")
     assert path.dial is not None
-    asked = test_questions(ChainTask(), questions, seed)
-    rows = measure_pair(folder, ChainTask(), asked, 4, seed, lambda _: click.echo(".", nl=False, err=True))
+    asked = drawn_splits(0)["test"][: questions * len(ASKED_CELLS)]
+    rows = measure_pair(folder, asked, 4, seed, lambda _: click.echo(".", nl=False, err=True))
     sampled = [row["sampled"] for row in rows["rows"]]
     thinks, accuracy = (largest_part([each[key] for each in sampled]) for key in ("thinks", "accuracy"))
     answers = " ".join("yes" if holds else "no" for holds in (path.same_basin, path.smooth))
@@ -114,7 +114,7 @@ def line_of(name: str, folder: Path, questions: int, seed: int) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--pair", "pairs", multiple=True, default=PAIRS, help="Steps x rate, with rN for rank N.")
-@click.option("--questions", default=20, help="Held-out questions per number of steps.")
+@click.option("--questions", default=7, help="Held-out questions per group.")
 @click.option("--seed", default=0, help="Seed of training and sampling.")
 def main(*, pairs: tuple[str, ...], questions: int, seed: int) -> None:
     """Print one line for the bundled pair and for every pair that is trained."""

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from dami_merge.estimators.fitted import Scalar
     from dami_merge.estimators.goal import Goal, Risk
 
-Command = Callable[..., None]
 
 _OPTIONS = (
     click.option("--mu", type=float, help="Price of tokens: the accuracy that a mean Thinking answer costs."),
@@ -28,12 +27,12 @@ _OPTIONS = (
         "--guard",
         type=float,
         help="Standard errors that must speak for leaving the best λ for all queries: 0, 0.5, 1 or 2; 0 is no"
-        " guard.  [default: 0.5]",
+        " guard.  [default: 1]",
     ),
 )
 
 
-def goal_options(command: Command) -> Command:
+def goal_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a goal; `goal_of` turns their values into one."""
     for option in reversed(_OPTIONS):
         command = option(command)

@@ -25,8 +25,8 @@ FILE = click.Path(readable=False, path_type=Path)
 @click.option(
     "--features",
     metavar="NAME",
-    help="What the estimator sees of a query: text, length, wordllama, encoder:PATH, conf, state, or several"
-    " joined by +.  [default: text; conf for the estimator conf]",
+    help="What the estimator sees of a query: text, length, wordllama, encoder:PATH, backbone:PATH, conf,"
+    " state, or several joined by +.  [default: text; conf for the estimator conf]",
 )
 @click.option(
     "-O", "--option", "options", multiple=True, metavar="NAME=VALUE",
@@ -57,13 +57,13 @@ def train_command(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Train an estimator of λ(q) on a sweep and write it to a folder.
 
-    ESTIMATOR is curve, pref, pred, conf, knn, kmeans, category or constant; GRID the folder of the grid
-    that was swept. The accuracy and the tokens that are printed are those of questions that were left out
-    of the fit. What is asked of the estimator (--mu, --tokens, --accuracy, --risk) can be changed later
+    ESTIMATOR is curve, boosted, pref, pred, conf, knn, kmeans, category or constant; GRID the folder of the
+    grid that was swept. The accuracy and the tokens that are printed are those of questions that were left
+    out of the fit. What is asked of the estimator (--mu, --tokens, --accuracy, --risk) can be changed later
     without training again; by default, it is Thinking's accuracy for the fewest tokens.
     """
     from dami_merge.estimators.goal import Goal
-    from dami_merge.use_cases.train import Training, train_estimator
+    from dami_merge.use_cases.train import Training, pairs_behind, train_estimator
 
     training = Training(
         kind=estimator,
@@ -78,10 +78,11 @@ def train_command(  # noqa: PLR0913 - one argument for each option
         trained = train_estimator(training, grid, rollouts, output, on_step=on_step)
     from dami_merge.cli.train_view import show_trained, trained_value
 
+    pairs = pairs_behind(trained, rollouts, limit=limit)
     if as_json:
-        show_json(trained_value(trained, output))
+        show_json(trained_value(trained, output) | {"pairs": pairs})
     else:
-        show_trained(trained, grid, output)
+        show_trained(trained, grid, output, pairs)
 
 
 @contextmanager

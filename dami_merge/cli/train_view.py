@@ -10,6 +10,7 @@ from dami_merge.estimators.declaration import LEARNED
 
 if TYPE_CHECKING:
     from dami_merge.estimators.artefact import Trained
+    from dami_merge.estimators.pairs import PairCounts
 
 
 def trained_value(trained: "Trained", folder: Path) -> dict[str, object]:
@@ -30,7 +31,7 @@ def trained_value(trained: "Trained", folder: Path) -> dict[str, object]:
     }
 
 
-def show_trained(trained: "Trained", grid: Path, folder: Path) -> None:
+def show_trained(trained: "Trained", grid: Path, folder: Path, pairs: "PairCounts | None" = None) -> None:
     """Print a trained estimator in a few lines."""
     table, setting, origin = trained.tradeoff, trained.setting, trained.origin
     shown = {n: v for n, v in trained.fitted.settings().items() if n not in {"names", "seed", "draws"}}
@@ -41,6 +42,12 @@ def show_trained(trained: "Trained", grid: Path, folder: Path) -> None:
         f" {origin.samples:,} answers at {len(trained.fitted.lambdas)} λ"
     )
     click.echo(f"options   {options}")
+    if pairs is not None:
+        click.echo(
+            f"pairs     {pairs.by_accuracy:,} by accuracy, {pairs.by_tokens:,} by tokens;"
+            f" {pairs.undecided:,} undecided, {pairs.dropped:,} dropped with {pairs.unanswered:,} queries"
+            " that no λ answers"
+        )
     if setting.accuracy is not None and setting.tokens is not None and setting.drop is not None:
         thinking = table.static_accuracy[-1]
         click.echo(

@@ -86,7 +86,7 @@ def save_estimator(folder: Path, trained: Trained) -> None:
     """
     from safetensors.numpy import save
 
-    refuse_foreign(folder)
+    refuse_other_content(folder)
     arrays = {name: np.ascontiguousarray(each) for name, each in trained.fitted.arrays().items()}
     arrays |= {name: np.ascontiguousarray(each) for name, each in trained.tradeoff.arrays().items()}
     vectors = trained.vectors.astype(np.float32)
@@ -115,7 +115,7 @@ def save_estimator(folder: Path, trained: Trained) -> None:
     write_durable(folder / DECLARED, encode(declared))
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
     """Refuse to write an estimator into a folder that holds anything else.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dami_merge.estimators.examples import Examples, Numbers, Places, folds
 from dami_merge.estimators.fitted import Inputs
-from dami_merge.estimators.reduction import MOST_PARTS, Reduction, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, Reduction, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 from dami_merge.estimators.tables import (
     Neighbours,
@@ -42,7 +42,7 @@ class AverageOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     neighbours: Annotated[int, msgspec.Meta(ge=0)] = 0
     clusters: Annotated[int, msgspec.Meta(ge=0)] = 0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
 
 
 def fit_constant(examples: Examples, inputs: Inputs, options: AverageOptions, seed: int) -> TableEstimator:

@@ -19,11 +19,11 @@ from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads, sigmoid
 from dami_merge.estimators.reduction import Reduction, restore_reduction
 
-KIND = "curve"
+_KIND = "curve"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class FittedCurve:
     """A fitted `curve`.
 
     Attributes:
@@ -47,7 +47,7 @@ class Curve:
     @property
     def kind(self) -> str:
         """`curve`."""
-        return KIND
+        return _KIND
 
     def estimate(self, inputs: Inputs) -> Estimate:
         """Predict success and tokens."""
@@ -75,13 +75,13 @@ class Curve:
 
 def restore_curve(
     arrays: Mapping[str, NDArray[np.generic]], lambdas: tuple[Fraction, ...], settings: Mapping[str, Scalar]
-) -> Curve:
+) -> FittedCurve:
     """A curve from an artefact.
 
     Raises:
         KeyError: An array is missing.
     """
-    return Curve(
+    return FittedCurve(
         lambdas=lambdas,
         reduction=restore_reduction(arrays),
         success=restore_heads(arrays, "success"),

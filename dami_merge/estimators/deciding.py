@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dami_merge.errors import LambdaError
+from dami_merge.errors import EstimatorError, LambdaError
 from dami_merge.estimators.artefact import Trained, check_features, load_estimator
 from dami_merge.estimators.estimate import Estimate
 from dami_merge.estimators.features.opening import reopened
 from dami_merge.estimators.fitted import Conversation, Features, Inputs
 from dami_merge.estimators.goal import Goal, Setting, policy_of, resolve
-from dami_merge.estimators.policy import Choices, Policy, choose
+from dami_merge.estimators.policy import Choices, Policy, choose, within_budget
 from dami_merge.estimators.probing import Prober
 from dami_merge.evaluation.questions.question import Question
 
@@ -104,6 +104,11 @@ class QueryEstimator:
         return cls(trained, features, goal=goal)
 
     @property
+    def kind(self) -> str:
+        """Kind of estimator, such as `curve`."""
+        return self.trained.fitted.kind
+
+    @property
     def lambdas(self) -> tuple[Fraction, ...]:
         """λ that it knows, ascending."""
         return self.trained.fitted.lambdas
@@ -113,18 +118,24 @@ class QueryEstimator:
         queries: Sequence[AnyQuery],
         *,
         available: Collection[Fraction] | None = None,
+        budget: float | None = None,
     ) -> Explained:
         """Choose a λ for each query.
 
         Args:
             queries: Prompts, or conversations as OpenAI `messages`.
             available: λ that may be chosen; None means all that it knows.
+            budget: Mean tokens that these queries may spend together, probes included and as predicted; the
+                price of tokens is raised until they do. None leaves the price as the goal has it.
 
         Raises:
             LambdaError: None of the available λ is known to the estimator.
+            EstimatorError: An estimate is not a finite number.
         """
         inputs: Inputs = self.features.inputs([as_conversation(query) for query in queries])
         estimate = self.trained.fitted.estimate(inputs)
+        if not np.isfinite(estimate.value).all() or not np.isfinite(estimate.cost).all():
+            raise EstimatorError("an estimate is not a finite number", hint="the features may have failed")
         allowed = None
         if available is not None:
             served = set(available)
@@ -135,6 +146,9 @@ class QueryEstimator:
                     hint="serve some of the λ that it was trained on, or train it on those that you serve",
                 )
         choices = choose(estimate, self._policy, allowed)
+        if budget is not None and len(queries):
+            left = budget - float(inputs.spent.mean())
+            choices = within_budget(estimate, self._policy, left, allowed)
         decisions = tuple(
             Decision(self.lambdas[place], float(spent), bool(held), bool(novel))
             for place, spent, held, novel in zip(

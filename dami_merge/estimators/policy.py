@@ -2,8 +2,7 @@
 
 The guard (ours) leaves the best static λ only where the utility of another exceeds its by z standard errors
 of the difference, by twice as many for a λ that costs more, and only for a query that is not novel. It does
-not
-promise that a router is never worse: evidence of another kind of queries can be wrong.
+not promise that a router is never worse: evidence of another kind of queries can be wrong.
 """
 
 from dataclasses import dataclass
@@ -73,13 +72,16 @@ def choose(estimate: Estimate, policy: Policy, available: Flags | None = None) -
     return Choices(guarded, guarded != best, utility)
 
 
-def within_budget(estimate: Estimate, policy: Policy, tokens: float) -> Choices:
+def within_budget(
+    estimate: Estimate, policy: Policy, tokens: float, available: Flags | None = None
+) -> Choices:
     """Choose λ for a batch so that its predicted mean tokens stay within a budget (Lagrange multiplier).
 
     Args:
         estimate: Predictions for the n queries of the batch.
         policy: The policy whose μ is a lower bound: a generous budget leaves its choices as they are.
         tokens: Mean predicted tokens that may be spent.
+        available: Which λ may be chosen, shape [Λ], at least one; None means all.
 
     Returns:
         Choices of the smallest μ that keeps the budget; if even the cheapest λ of every query exceed it,
@@ -88,12 +90,12 @@ def within_budget(estimate: Estimate, policy: Policy, tokens: float) -> Choices:
     rows = np.arange(len(estimate))
 
     def at(mu: float) -> Choices:
-        return choose(estimate, Policy(mu, policy.scale, policy.static, None))
+        return choose(estimate, Policy(mu, policy.scale, policy.static, None), available)
 
     def spends(found: Choices) -> float:
         return float(estimate.cost[rows, found.places].mean())
 
-    first = choose(estimate, policy)
+    first = choose(estimate, policy, available)
     if not len(estimate) or spends(first) <= tokens:
         return first
     low, high = policy.mu, max(abs(policy.mu), 1.0)

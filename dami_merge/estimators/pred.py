@@ -18,7 +18,7 @@ from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads, sigmoid
 from dami_merge.estimators.reduction import Reduction, restore_reduction
 
-KIND = "pred"
+_KIND = "pred"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Pred:
     @property
     def kind(self) -> str:
         """`pred`."""
-        return KIND
+        return _KIND
 
     def estimate(self, inputs: Inputs) -> Estimate:
         """Score every λ by how near it is to the wanted one."""

@@ -18,7 +18,7 @@ from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads
 from dami_merge.estimators.reduction import Reduction, restore_reduction
 
-KIND = "pref"
+_KIND = "pref"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Pref:
     @property
     def kind(self) -> str:
         """`pref`."""
-        return KIND
+        return _KIND
 
     def estimate(self, inputs: Inputs) -> Estimate:
         """Score every λ; the cost is the mean of each λ over the queries of the fit."""

@@ -107,7 +107,7 @@ def tokens_read(source: Checkpoint, tokenizer: "PreTrainedTokenizerBase", asked:
     return min([*limits, places] if isinstance(places, int) else limits)
 
 
-def batches(
+def token_batches(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, most_tokens: int, at_once: int
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, torch.Tensor]]]:
     """Tokenize texts, those of similar length together.
@@ -132,7 +132,7 @@ def source_digests(source: Checkpoint) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class PromptReader:
     """A classifier with its tokenizer.
 
     Attributes:
@@ -158,7 +158,9 @@ class Reader:
         self, texts: Sequence[str], *, at_once: int
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
         """The places of some texts, and their outputs, batch by batch."""
-        for places, given in batches(self.tokenizer, texts, most_tokens=self.most_tokens, at_once=at_once):
+        for places, given in token_batches(
+            self.tokenizer, texts, most_tokens=self.most_tokens, at_once=at_once
+        ):
             inputs = {name: tensor.to(self.model.device) for name, tensor in given.items()}
             yield places, self.model(**inputs).logits
 

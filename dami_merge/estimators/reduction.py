@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dami_merge.estimators.examples import Flags, Numbers
 from dami_merge.estimators.fitted import Inputs
 
-MOST_PARTS = 128
+MOST_COMPONENTS = 128
 """Principal components that are kept."""
 
 _FAMILIAR = 0.995
@@ -75,7 +75,7 @@ def restore_reduction(arrays: Mapping[str, NDArray[np.generic]]) -> Reduction:
     return Reduction(*(arrays[f"reduction.{name}"].astype(np.float64) for name in _NAMES))
 
 
-def fit_reduction(inputs: Inputs, *, most: int = MOST_PARTS, seed: int = 0) -> Reduction:
+def fit_reduction(inputs: Inputs, *, most: int = MOST_COMPONENTS, seed: int = 0) -> Reduction:
     """Find the principal components of some queries, and how far from them a familiar query may lie.
 
     Args:

@@ -17,7 +17,7 @@ from dami_merge.estimators.policy import Policy, choose
 GUARDS = (0.0, 0.5, 1.0, 2.0)
 """Values of z for which a table has rows; 0 is no guard."""
 
-DEFAULT_GUARD = 0.5
+DEFAULT_GUARD = 1.0
 
 _PRICES = 64
 _CHEAPEST, _DEAREST = 1e-3, 4.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from dami_merge.errors import EstimatorError
+from dami_merge.errors import EstimatorError, UsageError
 from dami_merge.grid.manifest import Grid, read_grid
 from dami_merge.lambdas import exact, label, nearest, parse_lambda, require_available
 
@@ -104,7 +104,7 @@ class Router:
             GridUnreadable: grid.json is missing, unreadable or malformed.
             LambdaError: `fallback` is not a valid λ.
             InputRefused: The estimator cannot be read, or belongs to other weights.
-            UsageError: The goal cannot be met.
+            UsageError: The goal cannot be met, or there is no trained estimator to meet it.
         """
         root = Path(folder)
         grid = read_grid(root)
@@ -112,6 +112,11 @@ class Router:
             from dami_merge.estimators.for_grid import estimator_for
 
             estimator = estimator_for(grid, root, estimator, goal=goal, any_weights=any_weights)
+        elif goal is not None:
+            raise UsageError(
+                "a goal was given without a trained estimator",
+                hint="give the folder of one, or open it with QueryEstimator.open(…, goal=…)",
+            )
         return cls(grid, root, estimator=estimator, fallback=fallback)
 
     @property
@@ -151,16 +156,22 @@ class Router:
         return self.route_batch([query], available=available)[0]
 
     def route_batch(
-        self, queries: Sequence[Query], *, available: Collection[LambdaLike] | None = None
+        self,
+        queries: Sequence[Query],
+        *,
+        available: Collection[LambdaLike] | None = None,
+        budget: float | None = None,
     ) -> list[Route]:
         """Route several queries as `route` does, with one call of a trained estimator.
 
         Args:
             queries: Prompts or OpenAI `messages`.
             available: The λ that are being served; None means the whole grid.
+            budget: Mean tokens that these queries may spend together, as predicted; None means no limit.
 
         Raises:
             EstimatorError: The router has no estimator.
+            UsageError: A budget was given to a function, which predicts no tokens.
             LambdaError: `available` is empty or names a λ that is not in the grid.
         """
         if self._estimator is None:
@@ -170,24 +181,37 @@ class Router:
             )
         served = self._available(available)
         if callable(self._estimator):
+            if budget is not None:
+                raise UsageError(
+                    "a function from a query to λ predicts no tokens", hint="use a trained estimator"
+                )
             return [self._called(self._estimator, query, served) for query in queries]
+        return self._decided(self._estimator, queries, served, budget)
+
+    def _decided(
+        self,
+        estimator: "QueryEstimator",
+        queries: Sequence[Query],
+        served: Collection[Fraction],
+        budget: float | None,
+    ) -> list[Route]:
+        """Ask a trained estimator for one of the served λ, or for any if it knows none of them."""
+        known = [lam for lam in estimator.lambdas if lam in served] or None
         try:
-            found = self._estimator.decide(queries, available=self._known(served))
+            found = estimator.decide(queries, available=known, budget=budget)
         except Exception as error:  # noqa: BLE001 - whatever fails, a query must still be answered
-            return [self._fallen_back(error, served) for _ in queries]
-        return self._explained(found, served)
+            if len(queries) == 1:
+                return [self._fallen_back(error, served)]
+            # one query may have spoilt it for all
+            return [route for query in queries for route in self._decided(estimator, [query], served, budget)]
+        return self._explained(found, f"{estimator.kind} at μ = {found.policy.mu:.3g}", served)
 
-    def _known(self, served: Collection[Fraction]) -> Collection[Fraction] | None:
-        """The served λ that a trained estimator knows; None if it knows none of them."""
-        assert self._estimator is not None and not callable(self._estimator), "checked by the caller"  # noqa: S101, PT018
-        return [lam for lam in self._estimator.lambdas if lam in served] or None
-
-    def _explained(self, found: "Explained", served: Collection[Fraction]) -> list[Route]:
+    def _explained(self, found: "Explained", name: str, served: Collection[Fraction]) -> list[Route]:
         routes = []
         for each in found.decisions:
             route = self._route(each.lam, each.lam, served, "guard" if each.held else "estimator")
-            why = "the best λ for all queries, since the estimator is not sure enough; " if each.held else ""
-            routes.append(replace(route, spent=each.spent, reason=why + route.reason))
+            why = f"{name} is not sure enough to leave the best λ for all queries" if each.held else name
+            routes.append(replace(route, spent=each.spent, reason=f"{why}: {route.reason}"))
         return routes
 
     def _called(self, estimator: Estimator, query: Query, served: Collection[Fraction]) -> Route:

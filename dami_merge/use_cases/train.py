@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from dami_merge.errors import UsageError
-from dami_merge.estimators.artefact import Trained, refuse_foreign, save_estimator
+from dami_merge.estimators.artefact import Trained, refuse_other_content, save_estimator
 from dami_merge.estimators.examples import Examples, examples_of
 from dami_merge.estimators.features.opening import open_features
-from dami_merge.estimators.fitted import Scalar
+from dami_merge.estimators.fitted import Features, Scalar
 from dami_merge.estimators.for_grid import asks_models, prober_of
 from dami_merge.estimators.goal import Goal
 from dami_merge.estimators.kinds import RESTORE
@@ -51,14 +51,19 @@ class Training:
     layers: tuple[int, ...] | None = None
 
 
-def read_examples(rollouts: str | Path) -> Examples:
+def read_examples(rollouts: str | Path, *, limit: int | None = None) -> Examples:
     """Read measured queries.
+
+    Args:
+        rollouts: Rollouts file.
+        limit: Number of queries to keep, from the start of the file; None means all.
 
     Raises:
         InputRefused: The rollouts or their settings cannot be read, or no query has answers at every λ.
     """
     path = Path(rollouts)
-    return examples_of(read_rollouts(path), read_sidecar(path))
+    every = examples_of(read_rollouts(path), read_sidecar(path))
+    return every if limit is None else every.part(range(min(limit, len(every))))
 
 
 def train_estimator(
@@ -100,7 +105,7 @@ def train_estimator(
         raise UsageError(
             f"there is no estimator {training.kind!r}", hint=f"choose one of {', '.join(RESTORE)}"
         )
-    refuse_foreign(Path(output))
+    refuse_other_content(Path(output))
     root, path = Path(grid), Path(rollouts)
     weights = weights_digest(read_grid(root))
     swept = read_sidecar(path).settings.backend.get("weights")
@@ -108,18 +113,35 @@ def train_estimator(
         raise UsageError(
             f"{path} holds answers of other weights than those of {root}", hint="give the grid that was swept"
         )
-    examples = read_examples(path)
-    if training.limit is not None:
-        examples = examples.part(range(min(training.limit, len(examples))))
-    spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
-    prober = prober_of(root) if asks_models(spec) else None
-    features = open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
+    examples = read_examples(path, limit=training.limit)
+    features = _features(training, root)
     plan = Plan(training.kind, dict(training.options), training.goal, training.folds, training.seed)
     trained = train(
         plan, examples, features, weights=weights, rollouts=digest_bytes(path.read_bytes()), on_step=on_step
     )
     save_estimator(Path(output), trained)
     return trained
+
+
+def _features(training: Training, grid: Path) -> Features:
+    spec = training.features or DEFAULT_FEATURES.get(training.kind, "text")
+    prober = prober_of(grid) if asks_models(spec) else None
+    return open_features(spec, prober=prober, probe=training.probe, layers=training.layers)
+
+
+def pairs_behind(trained: Trained, rollouts: str | Path, *, limit: int | None = None) -> PairCounts | None:
+    """Count the pairs that an estimator was fitted on; None unless it is `pref`.
+
+    Args:
+        trained: The estimator.
+        rollouts: Rollouts file that it was fitted on.
+        limit: Number of queries that were used.
+    """
+    if trained.fitted.kind != "pref":
+        return None
+    settings = trained.fitted.settings()
+    options = msgspec.convert({name: settings[name] for name in PairOptions.__struct_fields__}, PairOptions)
+    return preferences(read_examples(rollouts, limit=limit), options)[1]
 
 
 def count_pairs(rollouts: str | Path, options: PairOptions) -> dict[Rule, PairCounts]:

@@ -13,7 +13,8 @@ from tests.cli.test_grid import run
 def test_help_names_every_command_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for word in ("grid", "check-lmc", "verify", "sweep", "report", "evaluate", "Exit codes"):
+    words = ("grid", "check-lmc", "verify", "sweep", "report", "pairs", "train", "route", "evaluate")
+    for word in (*words, "plan-rollouts", "Exit codes"):
         assert word in result.stdout
 
 
@@ -40,11 +41,11 @@ def test_the_public_names_are_these() -> None:
     assert dami_merge.__all__ == sorted(dami_merge.__all__)
     assert set(dami_merge.__all__) == {
         "BackendError", "Check", "DamiMergeError", "DeviceUnfit", "DiskFull", "EstimatorError",
-        "GridUnreadable", "HubError", "InProcess", "InputRefused", "LambdaError", "OutputRefused", "Problem",
-        "Recipe", "RecipeError", "Rollouts", "Route", "Router", "Sample", "Sampling", "Server", "SweepRecipe",
-        "SweepReport", "SweptGrid", "SweptPair", "UsageError", "Walk",
-        "__version__", "build_grid", "check_lmc",
-        "plan_grid", "read_rollouts", "read_texts", "report_sweep", "sweep", "verify",
+        "Goal", "GridUnreadable", "HubError", "InProcess", "InputRefused", "LambdaError", "OutputRefused",
+        "Problem", "QueryEstimator", "Recipe", "RecipeError", "Risk", "Rollouts", "Route", "Router", "Sample",
+        "Sampling", "Server", "SweepRecipe", "SweepReport", "SweptGrid", "SweptPair", "Training",
+        "UsageError", "Walk", "__version__", "build_grid", "check_lmc",
+        "plan_grid", "read_rollouts", "read_texts", "report_sweep", "sweep", "train_estimator", "verify",
     }  # fmt: skip
 
 

@@ -85,3 +85,12 @@ def test_a_generous_budget_changes_nothing_and_an_impossible_one_takes_the_cheap
     assert within_budget(estimate, policy(), 1.0).places.tolist() == [0, 0]
     nobody = Estimate(LAMBDAS, "curves", *(np.zeros((0, 3)),) * 2, np.zeros((0, 0, 3)), np.zeros(0, bool))
     assert len(within_budget(nobody, policy(), 1.0).places) == 0
+
+
+def test_a_budget_is_kept_with_the_lambdas_that_are_available() -> None:
+    values = np.sort(np.random.default_rng(0).random((200, 3)), axis=1)
+    estimate = said(values.tolist())
+    found = within_budget(estimate, policy(), 60.0, np.array([False, True, True]))
+    assert set(found.places.tolist()) == {1, 2}
+    spent = estimate.cost[np.arange(200), found.places].mean()
+    assert 60 - 50 / 200 <= spent <= 60

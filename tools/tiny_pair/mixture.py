@@ -100,7 +100,7 @@ BASE_STAGES = (
 INSTRUCT_STAGE = Stage(
     "instruct", 60, {"ability": 0.2, "traces": 0.0, "willing": 0.8}, {Effort.DIRECT: 1.0}, 3e-4, 3e-4
 )
-THINKING_STAGE = Stage("thinking", 30, {"willing": 1.0}, {Effort.CHECKED: 1.0}, 3e-4, 3e-4)
+THINKING_STAGE = Stage("thinking", 60, {"willing": 1.0}, {Effort.CHECKED: 1.0}, 3e-4, 3e-4)
 
 ASKED_CELLS = (
     *(f"chain-{size}" for size in range(2, 8)),
@@ -111,5 +111,5 @@ ASKED_CELLS = (
 )
 """The cells of the train, validation and test questions: equally many of each."""
 
-FAMILY_CELLS = tuple(f"second-{size}" for size in (2, 4, 6, 8))
-"""The cells of the held-out family, which no other split has."""
+FAMILY_CELLS = tuple(f"second-{size}" for size in range(4, 9))
+"""The cells of the held-out family, which no other split has; smaller ones have too few questions."""

@@ -12,7 +12,8 @@ from tiny_pair.tokenizer import END, PAD, TOKEN_ID, VOCABULARY
 
 MAX_NEW_TOKENS = 96
 ROPE_THETA = 100.0
-TEMPERATURE = 0.6
+TEMPERATURE, TOP_P, TOP_K = 0.6, 0.95, 20
+"""How answers are sampled, as `dami-merge sweep` samples them."""
 
 
 def make_model(seed: int) -> LlamaForCausalLM:
@@ -39,10 +40,13 @@ def make_model(seed: int) -> LlamaForCausalLM:
 
 
 def decoding(temperature: float) -> GenerationConfig:
-    """Sampling from the whole distribution, or greedy at a temperature of 0."""
+    """Sampling, or greedy at a temperature of 0."""
+    sampled = temperature > 0
     return GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
-        do_sample=temperature > 0,
-        temperature=temperature or None,
+        do_sample=sampled,
+        temperature=temperature if sampled else None,
+        top_p=TOP_P if sampled else None,
+        top_k=TOP_K if sampled else None,
         max_new_tokens=MAX_NEW_TOKENS,
         eos_token_id=TOKEN_ID[END],
         pad_token_id=TOKEN_ID[PAD],

@@ -1,10 +1,9 @@
-"""The pair's files: models with their tokenizer, the shipped questions, the cards, and JSON.
+"""The pair's files: models with their tokenizer, the cards, and JSON.
 
 Knows how each is written, not where its values come from. Overwrites what is there.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,7 @@ from transformers import LlamaForCausalLM
 
 from tiny_pair.card import model_card
 from tiny_pair.model import ROPE_THETA, TEMPERATURE, decoding, load_model
-from tiny_pair.task import Task
 from tiny_pair.tokenizer import make_tokenizer
-
-SHIPPED_QUESTIONS = 200
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -35,23 +31,6 @@ def save_model(model: LlamaForCausalLM, folder: Path) -> None:
         "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
     }.items():
         write_json(folder / file, json.loads((folder / file).read_text("utf-8")) | facts)
-
-
-def save_questions(path: Path, task: Task, questions: Sequence[str]) -> None:
-    """SHIPPED_QUESTIONS of the test questions, spread evenly over the levels."""
-    step = len(questions) / SHIPPED_QUESTIONS
-    lines = []
-    for i in range(SHIPPED_QUESTIONS):
-        question = questions[int(i * step)]
-        group = task.difficulty(question)
-        row = {
-            "answer": task.answer(question),
-            "group": group,
-            "id": f"{i:03d}",
-            "prompt": question,
-        }
-        lines.append(f"{json.dumps(row, sort_keys=True)}\n")
-    path.write_text("".join(lines), encoding="utf-8")
 
 
 def save_cards(output: Path, table: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from dami_merge.estimators.features.text import prompt_text
 from dami_merge.estimators.fitted import Conversation, Inputs
 from dami_merge.estimators.pretrained import (
-    Reader,
+    PromptReader,
     load_classifier,
     load_tokenizer,
     open_encoder_source,
@@ -37,7 +37,7 @@ class BackboneFeatures:
         self._path = path
         self._source = open_encoder_source(path)
         tokenizer, model = load_tokenizer(self._source), load_classifier(self._source)
-        self._reader = Reader(model, tokenizer, tokens_read(self._source, tokenizer))
+        self._reader = PromptReader(model, tokenizer, tokens_read(self._source, tokenizer))
 
     @property
     def spec(self) -> str:

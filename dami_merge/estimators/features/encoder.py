@@ -16,11 +16,11 @@ from dami_merge.errors import InputRefused, Problem
 from dami_merge.estimators.features.text import prompt_text
 from dami_merge.estimators.fitted import Conversation, Inputs
 from dami_merge.estimators.pretrained import (
-    batches,
     load_encoder,
     load_tokenizer,
     open_encoder_source,
     source_digests,
+    token_batches,
     tokens_read,
 )
 from dami_merge.tensors.threads import fitting_threads
@@ -68,7 +68,7 @@ class EncoderFeatures:
         texts = [prompt_text(query) for query in queries]
         vectors = np.zeros((len(texts), int(self._model.config.hidden_size)))
         with torch.inference_mode(), fitting_threads(self._model):
-            for places, given in batches(
+            for places, given in token_batches(
                 self._tokenizer, texts, most_tokens=self._most, at_once=ENCODED_AT_ONCE
             ):
                 states = self._model(**given).last_hidden_state

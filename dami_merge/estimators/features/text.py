@@ -1,4 +1,4 @@
-"""Features of a prompt's text alone: hashed character n-grams and counts. Built in; nothing is downloaded.
+"""Features of a prompt's text alone: hashed n-grams, shapes and counts. Built in; nothing is downloaded.
 
 The hash is a polynomial over the UTF-8 bytes, so that it is the same on every machine and in every release of
 Python, and so that one prompt takes some tens of microseconds. Source: ours.
@@ -17,13 +17,13 @@ ORDERS = (1, 2, 3, 4)
 BITS = 10
 """2^BITS buckets for the n-grams; different n-grams may share one."""
 
-LENGTHS = 24
-"""Buckets for the length of a prompt: steps of about a third of its own size, hashed with its first byte."""
-
-MOST_BYTES = 20_000
+MOST_BYTES_READ = 20_000
 """Bytes of a prompt that are read: half from its start, half from its end."""
 
 VERSION = "1"
+
+_STEPS = 4
+"""Steps of the logarithm of the length that are told apart."""
 
 _COUNTED = ("digits", "capitals", "small letters", "spaces", "lines", "signs", "beyond ASCII", "backslashes")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -35,17 +35,20 @@ Words = NDArray[np.uint64]
 
 
 class TextFeatures:
-    """Hashed character n-grams of the prompt, its length, and how many characters of each kind it has.
+    """Hashed n-grams of bytes and of shapes, the length together with the opening, and counts of characters.
+
+    A shape has one letter for all digits, one for all capitals, and so on; signs stay what they are: `7a-3`
+    has the shape `0a-0`.
 
     Example:
         >>> TextFeatures().inputs([[{"role": "user", "content": "7a-3b*3c-2"}]]).vectors.shape
-        (1, 2058)
+        (1, 3082)
     """
 
     spec = "text"
 
     def inputs(self, queries: Sequence[Conversation]) -> Inputs:
-        """Features of some queries, shape [n, 2·2^BITS + 10]: n-grams, length by opening, counts."""
+        """Features of some queries, shape [n, 3·2^BITS + 10]: n-grams, shapes, length by opening, counts."""
         rows = [self._row(query) for query in queries]
         vectors = np.array(rows) if rows else np.zeros((0, _WIDTH))
         return Inputs(vectors, np.zeros(len(rows)), ("",) * len(rows), _BLOCKS)
@@ -57,23 +60,31 @@ class TextFeatures:
     @staticmethod
     def _row(query: Conversation) -> NDArray[np.float64]:
         data = _bytes(query)
-        counts = _counts(data)
-        grams = np.zeros(_GRAMS)
-        for order in ORDERS:
-            own = np.zeros(_GRAMS)
-            words = _hashes(data, order)
-            signs = np.where(words & np.uint64(1), 1.0, -1.0)
-            np.add.at(own, (words >> np.uint64(64 - BITS)).astype(np.int64), signs)
-            size = np.sqrt((own**2).sum())
-            grams += own / size if size else own
-        opening = np.zeros(_GRAMS)
-        first = data[:1].astype(np.uint64)
-        size_step = np.uint64(round(counts[0] * 4))
-        # neighbouring lengths share two of three buckets
-        near = size_step + np.arange(-1, 2).astype(np.uint64)
-        places = _mixed(first * _POWERS[5] + near * _FACTOR) >> np.uint64(64 - BITS)
-        np.add.at(opening, places.astype(np.int64), 1.0)
-        return np.concatenate([grams, opening, counts])
+        counts, shapes = _counts(data), _SHAPES[data]
+        return np.concatenate([_gram_block(data), _gram_block(shapes), _opening(shapes, counts[0]), counts])
+
+
+def _gram_block(data: Bytes) -> NDArray[np.float64]:
+    """N-grams of every order, each order scaled to a length of 1, shape [2^BITS]."""
+    grams = np.zeros(_GRAMS)
+    for order in ORDERS:
+        own = np.zeros(_GRAMS)
+        words = _hashes(data, order)
+        signs = np.where(words & np.uint64(1), 1.0, -1.0)
+        np.add.at(own, _buckets(words), signs)
+        size = np.sqrt((own**2).sum())
+        grams += own / size if size else own
+    return grams
+
+
+def _opening(shapes: Bytes, length: float) -> NDArray[np.float64]:
+    """The first shape, alone and with the length, shape [2^BITS]. Near lengths share two of three buckets."""
+    opening = np.zeros(_GRAMS)
+    first = shapes[1:2].astype(np.uint64) * _POWERS[5]
+    step = np.uint64(round(float(length) * _STEPS)) + np.arange(3).astype(np.uint64)
+    np.add.at(opening, _buckets(_mixed(first)), 1.0)
+    np.add.at(opening, _buckets(_mixed(first + step * _FACTOR)), 1.0)
+    return opening
 
 
 def prompt_text(query: Conversation) -> str:
@@ -83,8 +94,8 @@ def prompt_text(query: Conversation) -> str:
 
 def _bytes(query: Conversation) -> Bytes:
     data = prompt_text(query).encode("utf-8", "replace")
-    if len(data) > MOST_BYTES:
-        data = data[: MOST_BYTES // 2] + data[-MOST_BYTES // 2 :]
+    if len(data) > MOST_BYTES_READ:
+        data = data[: MOST_BYTES_READ // 2] + data[-MOST_BYTES_READ // 2 :]
     return np.frombuffer(b"\x02" + data + b"\x03", dtype=np.uint8)
 
 
@@ -97,6 +108,10 @@ def _hashes(data: Bytes, order: int) -> Words:
     for place in range(order):
         total += data[place : place + count].astype(np.uint64) * _POWERS[place]
     return _mixed(total)
+
+
+def _buckets(words: Words) -> NDArray[np.int64]:
+    return (words >> np.uint64(64 - BITS)).astype(np.int64)
 
 
 def _mixed(words: Words) -> Words:
@@ -124,7 +139,17 @@ def _kinds() -> Bytes:
     return table
 
 
+def _shapes() -> Bytes:
+    """The shape of each byte: one for digits, capitals, small letters and what is beyond ASCII."""
+    table = np.arange(256, dtype=np.uint8)
+    for shape, ranges in ((b"0", b"09"), (b"A", b"AZ"), (b"a", b"az")):
+        table[ranges[0] : ranges[1] + 1] = shape[0]
+    table[128:] = 128
+    return table
+
+
 _KINDS = _kinds()
+_SHAPES = _shapes()
 _GRAMS = 1 << BITS
-_BLOCKS = (_GRAMS, _GRAMS, len(_COUNTED) + 2)
+_BLOCKS = (_GRAMS, _GRAMS, _GRAMS, len(_COUNTED) + 2)
 _WIDTH = sum(_BLOCKS)

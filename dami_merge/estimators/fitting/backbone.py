@@ -25,7 +25,7 @@ from dami_merge.estimators.features.text import prompt_text
 from dami_merge.estimators.fitting.prefs import pair_loss
 from dami_merge.estimators.pairs import PairOptions, preferences
 from dami_merge.estimators.pretrained import (
-    Reader,
+    PromptReader,
     load_new_classifier,
     load_tokenizer,
     quiet_transformers,
@@ -128,7 +128,7 @@ def fit_backbone(
         model = load_new_classifier(source, [label(lam) for lam in examples.lambdas])
         model.config.pad_token_id = tokenizer.pad_token_id
         model = _with_lora(model, options.lora) if options.lora else model
-        reader = Reader(model.to(place), tokenizer, tokens_read(source, tokenizer))  # type: ignore[arg-type]  # torch's own signature
+        reader = PromptReader(model.to(place), tokenizer, tokens_read(source, tokenizer))  # type: ignore[arg-type]  # torch's own signature
         with fitting_threads(reader.model):
             losses, chosen = _train(reader, texts, pairs, (kept, out), options, seed, progress)
     merged: Any = reader.model.merge_and_unload() if options.lora else reader.model  # type: ignore[operator]  # a PeftModel
@@ -163,7 +163,7 @@ def _with_lora(model: "PreTrainedModel", rank: int) -> "PreTrainedModel":
 
 
 def _train(
-    reader: Reader,
+    reader: PromptReader,
     texts: Sequence[str],
     pairs: Numbers,
     parts: tuple[Places, Places],
@@ -202,7 +202,7 @@ def _train(
 
 
 def _step(
-    reader: Reader,
+    reader: PromptReader,
     texts: Sequence[str],
     pairs: Numbers,
     places: Places,

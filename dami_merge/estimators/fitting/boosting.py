@@ -13,7 +13,7 @@ import numpy as np
 from dami_merge.estimators.boosted import Boosted, Forest
 from dami_merge.estimators.examples import Examples, Numbers, Places, folds
 from dami_merge.estimators.fitted import Inputs
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 from dami_merge.optional import needed
 
@@ -42,7 +42,7 @@ class BoostedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     least: Annotated[int, msgspec.Meta(ge=1)] = 40
     draws: Annotated[int, msgspec.Meta(ge=0, le=100)] = 4
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
 
 
 def fit_boosted(examples: Examples, inputs: Inputs, options: BoostedOptions, seed: int) -> Boosted:

@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import torch
 
-from dami_merge.estimators.curve import Curve
+from dami_merge.estimators.curve import FittedCurve
 from dami_merge.estimators.examples import Examples, Numbers, folds
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.heads import Heads
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
 RIDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -34,10 +34,10 @@ class CurveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     smooth: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
 
 
-def fit_curve(examples: Examples, inputs: Inputs, options: CurveOptions, seed: int) -> Curve:
+def fit_curve(examples: Examples, inputs: Inputs, options: CurveOptions, seed: int) -> FittedCurve:
     """Fit success and tokens of every λ.
 
     Args:
@@ -57,7 +57,7 @@ def fit_curve(examples: Examples, inputs: Inputs, options: CurveOptions, seed: i
     found = np.where(found < 0, np.nan, found)
     bounds = np.stack([np.nanmin(found, axis=(0, 2)), np.nanmax(found, axis=(0, 2))])
     named = msgspec.structs.asdict(options) | {"ridge": ridge, "seed": seed}
-    return Curve(examples.lambdas, reduction, success, length, smearing, bounds, named)
+    return FittedCurve(examples.lambdas, reduction, success, length, smearing, bounds, named)
 
 
 def _fit_success(

@@ -11,7 +11,7 @@ from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.heads import Heads, sigmoid
 from dami_merge.estimators.pred import Pred
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
 RIDGES_OF_POINTS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -36,7 +36,7 @@ class PredOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     halves: bool = True
     ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
 
 
 def fit_pred(examples: Examples, inputs: Inputs, options: PredOptions, seed: int) -> Pred:

@@ -12,7 +12,7 @@ from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.heads import Heads
 from dami_merge.estimators.pairs import PairOptions, preferences
 from dami_merge.estimators.pref import Pref
-from dami_merge.estimators.reduction import MOST_PARTS, fit_reduction
+from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
 RIDGES_OF_PAIRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -36,7 +36,7 @@ class PrefOptions(PairOptions, frozen=True, forbid_unknown_fields=True, kw_only=
     ridge: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     smooth: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     draws: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 16
-    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_PARTS
+    parts: Annotated[int, msgspec.Meta(ge=1, le=4096)] = MOST_COMPONENTS
     expected: bool = False
 
 

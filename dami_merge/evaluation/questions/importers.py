@@ -37,7 +37,7 @@ def read_questions(
         spec: One of
 
             - a file: JSON Lines, a JSON list, BIG-Bench Hard's JSON, or CSV;
-            - `bundled:train`, `bundled:validation` or `bundled:test`; `bundled` is `bundled:test`;
+            - `bundled:` and one of `BUNDLED_SPLITS`, such as `bundled:train`; `bundled` is `bundled:test`;
             - `hf:org/name[:config][:split][@revision]`, see `hub_questions.hub_records`;
             - `gym:name:count[:seed=N]`, see `generated.gym_records`.
 
