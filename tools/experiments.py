@@ -19,7 +19,7 @@ import numpy as np
 
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.goal import Goal
-from dami_merge.estimators.judge.contest import ContestRow, Said
+from dami_merge.estimators.judge.contest import ContestRow, Decided
 from dami_merge.estimators.judge.evaluated import LearningPoint, evaluation_value
 from dami_merge.estimators.judge.judgement import Bench, bench, judge_routing
 from dami_merge.estimators.judge.predictions import needed_auroc, thinking_gain
@@ -184,7 +184,7 @@ def _judged(entry: Entry, made: Maker, train: Examples, own: Bench) -> tuple[Fig
     }
 
 
-def _spread(said: Said, columns: Sequence[int], width: int) -> Routing:
+def _spread(said: Decided, columns: Sequence[int], width: int) -> Routing:
     """A routing among some λ as one among all."""
     own = said.routing
     shares = np.zeros((len(own.spent), width))

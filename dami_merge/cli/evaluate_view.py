@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from dami_merge.estimators.judge.contest import ContestRow
     from dami_merge.estimators.judge.evaluated import EvaluationReport
-    from dami_merge.estimators.judge.judgement import Share
+    from dami_merge.estimators.judge.judgement import Headroom
     from dami_merge.estimators.judge.metrics import CurveMetrics
     from dami_merge.estimators.judge.resampled import Figure95
 
-_NAME = 21
+_NAME = 17
 
 
 def show_evaluation(report: "EvaluationReport") -> None:
@@ -95,8 +95,8 @@ def _controls(report: "EvaluationReport") -> "list[Table]":
     cells = {row.name: _control_cells(row) for row in report.rows}
     kept = [
         heading
-        for heading in ("shuffled labels", "without cut answers", "held-out family", "over static there",
-                        "same λ for paraphrases")
+        for heading in ("shuffled", "without cut", "held out", "its static λ",
+                        "same λ")
         if any(heading in own for own in cells.values())
     ]  # fmt: skip
     if not kept:
@@ -110,14 +110,14 @@ def _controls(report: "EvaluationReport") -> "list[Table]":
 def _control_cells(row: "ContestRow") -> dict[str, str]:
     found = {}
     if row.shuffled is not None:
-        found["shuffled labels"] = _gain(row.shuffled.gain)
+        found["shuffled"] = _gain(row.shuffled.gain)
     if row.uncut is not None:
-        found["without cut answers"] = _gain(row.uncut.over_hull)
+        found["without cut"] = f"{100 * row.uncut.over_hull.value:+.1f}"
     if row.heldout is not None:
-        found["held-out family"] = _gain(row.heldout.judgement.over_hull)
-        found["over static there"] = _gain(row.heldout.over_static)
+        found["held out"] = _gain(row.heldout.judgement.over_hull)
+        found["its static λ"] = f"{100 * row.heldout.over_static.value:+.1f}"
     if row.paraphrased is not None:
-        found["same λ for paraphrases"] = f"{row.paraphrased.same:.0%}"
+        found["same λ"] = f"{row.paraphrased.same:.0%}"
     return found
 
 
@@ -134,5 +134,5 @@ def _gain(figure: "Figure95") -> str:
     return f"{told} [{100 * figure.interval.low:+.1f}, {100 * figure.interval.high:+.1f}]"
 
 
-def _won(share: "Share | None") -> str:
+def _won(share: "Headroom | None") -> str:
     return "" if share is None or share.won is None else f"{share.won.value:.0%}"

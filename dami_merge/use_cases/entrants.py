@@ -14,7 +14,7 @@ from dami_merge.estimators.features.remembered import RememberedFeatures
 from dami_merge.estimators.fitted import Features, Scalar
 from dami_merge.estimators.for_grid import asks_models, estimator_for, prober_of
 from dami_merge.estimators.goal import Goal, policy_of
-from dami_merge.estimators.judge.contest import Contender, Refit, Said, Say
+from dami_merge.estimators.judge.contest import Contender, Decided, Refit, Say
 from dami_merge.estimators.judge.evaluated import Entrant
 from dami_merge.estimators.kinds import RESTORE
 from dami_merge.estimators.policy import choose
@@ -157,7 +157,7 @@ def entry_name(entry: Entry) -> str:
 def _say(opened: QueryEstimator) -> Say:
     """What an estimator says of measured queries, at their λ: it sees prompts and groups."""
 
-    def say(examples: Examples) -> Said:
+    def say(examples: Examples) -> Decided:
         columns = [opened.lambdas.index(lam) for lam in examples.lambdas]
         inputs = inputs_of(opened.features, examples.questions)
         estimate = opened.trained.fitted.estimate(inputs)
@@ -168,7 +168,7 @@ def _say(opened: QueryEstimator) -> Say:
         whole = policy_of(opened.setting, opened.trained.tradeoff)
         policy = replace(whole, static=whole.static[columns])
         places = choose(narrow, policy).places
-        return Said(narrow, inputs.spent, places, int(policy.static.argmax()))
+        return Decided(narrow, inputs.spent, places, int(policy.static.argmax()))
 
     return say
 

@@ -1,5 +1,6 @@
 """The page of an evaluation, opened in a browser without a network."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from dami_merge.errors import InputRefused
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.goal import Setting
-from dami_merge.estimators.judge.contest import Contender, Said, Trial, contest, static_points
+from dami_merge.estimators.judge.contest import Contender, Decided, Trial, contest, static_points
 from dami_merge.estimators.judge.dialled import static_metrics
 from dami_merge.estimators.judge.evaluated import Entrant, EvaluationReport, LearningPoint, ShownQuery
 from dami_merge.estimators.judge.judgement import bench
@@ -24,20 +25,18 @@ from tests.report.conftest import Reader
 EVIL = "<script>document.title='taken'</script>"
 
 
-def knows(examples: Examples) -> Said:
-    return Said(truth(examples), np.zeros(len(examples)), true_places(examples), fallback=4)
+def knows(examples: Examples) -> Decided:
+    return Decided(truth(examples), np.zeros(len(examples)), true_places(examples), fallback=4)
 
 
-def scores(examples: Examples) -> Said:
+def scores(examples: Examples) -> Decided:
     said = knows(examples)
     return replace(said, estimate=replace(said.estimate, kind="scores"))
 
 
-@pytest.fixture(scope="module")
-def report() -> EvaluationReport:
-    test = world(60, 4, 0)
-    trial = Trial(test)
-    contenders = [Contender("curve", (knows,)), Contender(EVIL, (scores,), control=True)]
+def evaluation_of(trial: Trial, contenders: Sequence[Contender]) -> EvaluationReport:
+    """What an evaluation of contenders would hold, with two shown queries full of markup."""
+    test = trial.test
     setting = Setting(
         mu=0.1, guard=0.0, accuracy=None, tokens=None, drop=None, drop_error=None, met="the price of tea"
     )
@@ -55,6 +54,12 @@ def report() -> EvaluationReport:
         ),
         rows=contest(trial, contenders), shown=(shown, shown), shown_by="curve",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report() -> EvaluationReport:
+    contenders = [Contender("curve", (knows,)), Contender(EVIL, (scores,), control=True)]
+    return evaluation_of(Trial(world(60, 4, 0)), contenders)
 
 
 def learning(report: EvaluationReport) -> tuple[LearningPoint, ...]:

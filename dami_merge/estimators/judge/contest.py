@@ -29,7 +29,7 @@ from dami_merge.estimators.judge.signatures import Signatures, signatures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
+class Decided:
     """What a fitted contender says of n queries, and does with them.
 
     Attributes:
@@ -50,7 +50,7 @@ class Said:
         return routed(self.places, self.estimate.value.shape[1], self.spent)
 
 
-Say = Callable[[Examples], Said]
+Say = Callable[[Examples], Decided]
 """A fitted contender: it may look at prompts and groups, never at answers."""
 
 Refit = Callable[[Examples, int], Say]
@@ -204,7 +204,7 @@ def static_points(trial: Trial) -> tuple[StaticPoint, ...]:
 
 
 def _row(
-    trial: Trial, own: Bench, each: Contender, answers: list[Said], rivals: tuple[Rivalry, ...]
+    trial: Trial, own: Bench, each: Contender, answers: list[Decided], rivals: tuple[Rivalry, ...]
 ) -> ContestRow:
     routings = [one.routing for one in answers]
     routing = over_seeds(routings)
@@ -249,7 +249,7 @@ def _uncut_bench(trial: Trial) -> tuple[Bench, list[int]] | None:
     return (bench(kept, seed=trial.seed), places) if places else None
 
 
-def _uncut(own: Bench, places: list[int], answers: list[Said]) -> Judgement:
+def _uncut(own: Bench, places: list[int], answers: list[Decided]) -> Judgement:
     routings = [one.routing for one in answers]
     return judge_routing(own, [Routing(each.shares[places], each.spent[places]) for each in routings])
 

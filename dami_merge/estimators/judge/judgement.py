@@ -28,7 +28,7 @@ ORACLE_PRICES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 1e6)
 """μ at which oracles choose: their frontier goes from the most accurate to the cheapest choice."""
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True):
+class Headroom(msgspec.Struct, frozen=True, kw_only=True):
     """What can be won at the tokens of a routing, and how much of it the routing wins.
 
     Attributes:
@@ -75,8 +75,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     over_thinking: Figure95
     saved: Figure95
     saved_at_equal_accuracy: Figure95 | None
-    oracle: Share | None
-    table: Share | None
+    oracle: Headroom | None
+    table: Headroom | None
     histogram: tuple[float, ...]
     spread_bits: float
 
@@ -178,10 +178,10 @@ def _saved(draws: Draws, accuracy: Numbers, tokens: Numbers) -> Figure95 | None:
 
 def _share(
     own: Bench, points: tuple[Numbers, Numbers] | None, gain: Numbers, tokens: Numbers
-) -> Share | None:
+) -> Headroom | None:
     if points is None:
         return None
     room = best_mixture(*points, tokens) - own.draws.hull(tokens)
     figure = own.draws.figure(room)
     shown = figure.interval is not None and figure.interval.low > 0
-    return Share(gain=figure, won=own.draws.figure(gain / np.maximum(room, 1e-9)) if shown else None)
+    return Headroom(gain=figure, won=own.draws.figure(gain / np.maximum(room, 1e-9)) if shown else None)

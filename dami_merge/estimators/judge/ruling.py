@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from dami_merge.estimators.goal import EQUAL
 from dami_merge.estimators.judge.judgement import Judgement
 from dami_merge.estimators.judge.resampled import Figure95
 from dami_merge.estimators.judge.signatures import Signatures
@@ -45,8 +46,15 @@ class Shuffled(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def wins(self) -> bool:
-        """Whether it beats the hull, so that whatever is behind the gain is not what was learned."""
-        return self.gain.interval is not None and self.gain.interval.low > 0 and min(self.each) > 0
+        """Whether it beats the hull, so that whatever is behind the gain is not what was learned.
+
+        The interval is over queries, not over permutations, and a permutation that hardly leaves a static λ
+        can be above it by chance. So the interval must lie above 0, every permutation must win, and the gain
+        must be at least half a point, below which accuracies count as equal. Source: ours.
+        """
+        interval = self.gain.interval
+        shown = interval is not None and interval.low > 0 and min(self.each) > 0
+        return shown and self.gain.value >= EQUAL
 
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True):

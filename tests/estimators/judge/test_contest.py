@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from dami_merge.estimators.examples import Examples
-from dami_merge.estimators.judge.contest import Contender, Said, Say, Trial, contest, static_points
+from dami_merge.estimators.judge.contest import Contender, Decided, Say, Trial, contest, static_points
 from tests.estimators.judge.test_controls import truth
 from tests.estimators.world import LAMBDAS, world
 
 TEST, TRAIN = world(180, 4, 7), world(180, 4, 8)
 
 
-def said(examples: Examples, places: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Said:
-    return Said(truth(examples), np.zeros(len(examples)), places, fallback=4)
+def said(examples: Examples, places: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Decided:
+    return Decided(truth(examples), np.zeros(len(examples)), places, fallback=4)
 
 
 def by_prompt(table: dict[str, int], default: int = 4) -> Say:
     """Looks only at the first three letters of a prompt, which name its kind in the world."""
 
-    def say(examples: Examples) -> Said:
+    def say(examples: Examples) -> Decided:
         heads = [question.messages[0].content[:3] for question in examples.questions]
         return said(examples, np.array([table.get(head, default) for head in heads]))
 
@@ -44,7 +44,7 @@ def learns(examples: Examples, seed: int) -> Say:
     )
 
 
-def by_luck(examples: Examples) -> Said:
+def by_luck(examples: Examples) -> Decided:
     return said(examples, np.random.default_rng(0).integers(0, 5, len(examples)))
 
 

@@ -235,6 +235,8 @@ def test_a_gain_is_claimed_only_if_shuffled_labels_do_not_win_too() -> None:
     high = Figure95(0.02, Interval(0.01, 0.03))
     refuted = rule(good, QUIET, Shuffled(gain=high, each=(0.01, 0.03)))
     assert rule(good, QUIET, Shuffled(gain=high, each=(0.05, -0.01))).kind == "beats", "one by chance"
+    little = Figure95(0.001, Interval(0.0005, 0.002))
+    assert rule(good, QUIET, Shuffled(gain=little, each=(0.001, 0.001))).kind == "beats", "equal to nothing"
     assert refuted.kind == "refuted"
     assert refuted.sentences[0].endswith("mixtures too: +2.0 points (95% interval +1.0 to +3.0).")
     rivalry = Rivalry(name="length only", ahead=Figure95(0.001, Interval(-0.01, 0.01)))
