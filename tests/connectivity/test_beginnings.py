@@ -79,7 +79,9 @@ def test_models_that_begin_alike_are_compared_where_their_answers_part(tokenizer
 
 def test_the_bundled_pair_is_a_dial_whose_thinking_begins_with_its_tag(dial: Dial) -> None:
     assert dial.kind == "dial"
-    assert dial.lambdas == tuple(sorted({*QUARTERS, Fraction(5, 8)})), "steps of a quarter hide a switch"
+    assert dial.lambdas == tuple(sorted({*QUARTERS, Fraction(3, 8), Fraction(5, 8)})), (
+        "steps of a quarter hide a switch"
+    )
     assert {start.thinking for start in dial.starts} == {"<think>"}
     assert all(before < after for before, after in zip(dial.share, dial.share[1:], strict=False))
     assert sum(dial.flips) == len(dial.starts) == len(TEXTS)
