@@ -71,7 +71,7 @@ def test_a_program_that_crashes_is_no_output_to_show(tmp_path: Path) -> None:
 
 def test_the_rooms_that_users_look_up_have_a_readme() -> None:
     assert {path.parent.name for path in ROOMS} == {
-        "connectivity", "evaluation", "grid", "live", "report", "router",
+        "connectivity", "estimators", "evaluation", "grid", "live", "report", "router",
     }  # fmt: skip
 
 

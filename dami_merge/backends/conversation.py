@@ -60,7 +60,7 @@ class Connection:
             )
 
 
-class Conversation(Generic[Asked, Answered]):
+class Exchange(Generic[Asked, Answered]):
     """All requests to one endpoint: from what is asked to what is read from each reply."""
 
     def __init__(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any
 
-from dami_merge.backends.conversation import Connection, Conversation
+from dami_merge.backends.conversation import Connection, Exchange
 from dami_merge.backends.reply import read_reply
 from dami_merge.backends.seeds import answer_seed
 from dami_merge.errors import BackendError, UsageError
@@ -85,7 +85,7 @@ class OpenAIBackend:
 
         for lam, some in groups.items():
             work = [(request, _body(endpoints[lam], request, sampling)) for request in some]
-            with closing(Conversation(endpoints[lam], self._connection, work, read)) as running:
+            with closing(Exchange(endpoints[lam], self._connection, work, read)) as running:
                 yield from running.results()
 
     def describe(self) -> dict[str, str]:

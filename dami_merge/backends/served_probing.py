@@ -11,8 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dami_merge.backends.conversation import Body, Connection
-from dami_merge.backends.conversation import Conversation as Requests
+from dami_merge.backends.conversation import Body, Connection, Exchange
 from dami_merge.backends.dialogue import Dialogues
 from dami_merge.backends.short_reply import read_short_answer
 from dami_merge.errors import BackendError, UsageError
@@ -108,7 +107,7 @@ class OpenAIProber:
         def read(reply: object, seconds: float) -> ShortAnswer:
             return read_short_answer(reply, settings, seconds=seconds)
 
-        with closing(Requests(endpoint, self._connection, work, read)) as running:
+        with closing(Exchange(endpoint, self._connection, work, read)) as running:
             found = dict(running.results())
         return [found[place] for place in range(len(work))]
 

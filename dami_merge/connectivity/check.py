@@ -120,7 +120,7 @@ def check_lmc(
     Example:
         >>> check = check_lmc("bundled:tiny/instruct", "bundled:tiny/thinking")
         >>> check.passes, check.weights.verdict, check.weights.worst_layer
-        (True, 'connected', 'model.layers.0')
+        (True, 'connected', 'model.layers.3')
         >>> from dami_merge.bundled import bundled_questions
         >>> from dami_merge.connectivity.texts import read_texts
         >>> walk = Walk(read_texts(bundled_questions(), limit=20), even_grid(4))

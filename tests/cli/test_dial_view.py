@@ -70,7 +70,7 @@ def test_the_json_value_has_every_number() -> None:
 
 
 def test_a_switch_exits_with_one_though_every_other_answer_is_yes(tmp_path: Path) -> None:
-    sides = stretched_pair(tmp_path, 3)
+    sides = stretched_pair(tmp_path, 2)
     result = run("check-lmc", *sides, "--texts", "bundled", "--limit", 40, "--answers", 8, "--json")
     value = json.loads(result.stdout)
     assert [answer["said"] for answer in value["answers"]] == ["yes", "yes", "yes", "no", "no"]

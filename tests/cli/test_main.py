@@ -75,7 +75,7 @@ def test_a_library_user_gets_the_same_report_as_a_value_and_torch_only_then() ->
         "print(report.weights.verdict, report.weights.worst_layer, f'{report.weights.worst_cosine:.6f}')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "connected model.layers.0 0.999107\n"
+    assert done.stdout == "connected model.layers.3 0.998857\n"
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
