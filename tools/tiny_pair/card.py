@@ -111,6 +111,11 @@ The same script with `--seed {seed}`, measured the same way:
 
 {table}
 
+By group, sampled, accuracy / tokens. Where λ = 1 is far from 1.00, these steps did not teach this seed the
+skill:
+
+{groups}
+
 {routed}
 """
 
@@ -134,7 +139,7 @@ def group_lines(table: Mapping[str, Any]) -> str:
     """Accuracy and tokens of every group at both ends and in the middle."""
     shown = [row for row in table["rows"] if row["lambda"] in {0.0, 0.5, 1.0}]
     lines = ["| group | λ = 0 | 0.5 | 1 |", "|---|---|---|---|"]
-    for group in shown[0]["sampled"]["by_group"]:
+    for group in sorted(shown[0]["sampled"]["by_group"]):
         parts = [row["sampled"]["by_group"][group] for row in shown]
         cells = " | ".join(f"{part['accuracy']:.2f} / {part['tokens']:.1f}" for part in parts)
         lines.append(f"| {group} | {cells} |")
@@ -179,7 +184,10 @@ def model_card(name: str, parameters: int, table: Mapping[str, Any]) -> str:
         groups=group_lines(table),
         routed=routed_text(table),
         other=OTHER.format(
-            seed=other["training"]["seed"], table=lambda_lines(other), routed=routed_text(other)
+            seed=other["training"]["seed"],
+            table=lambda_lines(other),
+            groups=group_lines(other),
+            routed=routed_text(other),
         )
         if other
         else "",
