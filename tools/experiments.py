@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from readme_section import put_section
 
 from dami_merge.estimators.examples import Examples
 from dami_merge.estimators.goal import Goal
@@ -51,6 +52,11 @@ PROBES = (
     Entry("curve", "state", {}, "probe"),
     Entry("curve", "text+conf+state", {}, "stack"),
 )
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SHOWN = ("name", "accuracy", "tokens", "saved", "over the hull", "over Thinking", "verdict")
+"""Columns of T1 in the README."""
 
 Cells = Mapping[str, object]
 
@@ -244,6 +250,7 @@ def _options() -> argparse.Namespace:
     add("--folds", type=int, default=5, help="parts that are left out to choose a price")
     add("--mu", type=float, help="price of tokens; default: Thinking's accuracy for the fewest tokens")
     add("--quick", action="store_true", help="only the two smallest values of every factor")
+    add("--readme", action="store_true", help="put the results of `main` into the README")
     add("-o", "--output", type=Path, default=Path("results"), help="folder for the JSON and the Markdown")
     return parser.parse_args()
 
@@ -270,6 +277,14 @@ def main() -> None:
     stem.with_suffix(".json").write_bytes(encoded + b"\n")
     stem.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
     print(markdown(rows), end="")
+    if options.readme and options.experiment == "main":
+        put_section("results", shown_results(rows), ROOT / "README.md")
+
+
+def shown_results(rows: Sequence[Cells]) -> list[str]:
+    """The rows of T1 that the README shows, without those that turn the guard off."""
+    shown = [{name: row[name] for name in SHOWN} for row in rows if "no guard" not in str(row["name"])]
+    return markdown(shown).splitlines()
 
 
 if __name__ == "__main__":
