@@ -34,6 +34,7 @@ def on_a_terminal(columns: int, *arguments: object) -> list[str]:
     return _STYLE.sub("", shown.decode()).splitlines()
 
 
+@pytest.mark.slow
 def test_no_name_is_broken_and_no_line_is_too_long_unless_a_name_is(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     tensors = {

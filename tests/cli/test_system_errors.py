@@ -117,6 +117,7 @@ def limited(limit: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_more_shards_than_open_files_are_no_trouble(tmp_path: Path) -> None:
     """A process imports torch with some forty files open at a time."""
     sides = many_shards(tmp_path)
@@ -127,6 +128,7 @@ def test_more_shards_than_open_files_are_no_trouble(tmp_path: Path) -> None:
     assert run("verify", tmp_path / "grid").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "lambdas", "fact", "hint"),
     [

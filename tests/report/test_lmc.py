@@ -100,6 +100,7 @@ def mixture_page(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_text_of_a_figure_is_cut_or_covers_another(
     reader: Reader, page_file: Path, tmp_path: Path, width: int
@@ -149,6 +150,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.slow
 def test_a_cell_of_the_heat_map_shows_its_values_on_hover(
     reader: Reader, page_file: Path, found: Check
 ) -> None:

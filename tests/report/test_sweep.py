@@ -405,6 +405,7 @@ def _close() -> list[Rollout]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 390, 1280])
 def test_labels_of_points_that_are_close_do_not_overlap(
     reader: Reader, swept: Path, tmp_path: Path, width: int
@@ -425,6 +426,7 @@ def test_labels_of_points_that_are_close_do_not_overlap(
     assert all((box := each.bounding_box()) and box["x"] + box["width"] <= width for each in legend.all())
 
 
+@pytest.mark.slow
 def test_labels_of_an_exported_figure_do_not_overlap(reader: Reader, tmp_path: Path) -> None:
     for each in sweep_figures(summarise(_close(), seed=0, resamples=50)):
         file = tmp_path / f"{each.name}.html"
