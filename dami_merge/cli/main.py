@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import click
 
 from dami_merge._version import __version__
+from dami_merge.cli.backbone import backbone_command
 from dami_merge.cli.check_lmc import check_lmc_command
 from dami_merge.cli.evaluate import evaluate_command
 from dami_merge.cli.grid import grid_command
@@ -112,6 +113,7 @@ commands.add_command(verify_command)
 commands.add_command(sweep_command)
 commands.add_command(report_command)
 commands.add_command(pairs_command)
+commands.add_command(backbone_command)
 commands.add_command(train_command)
 commands.add_command(route_command)
 commands.add_command(plan_rollouts_command)

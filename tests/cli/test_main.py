@@ -13,7 +13,18 @@ from tests.cli.test_grid import run
 def test_help_names_every_command_and_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    words = ("grid", "check-lmc", "verify", "sweep", "report", "pairs", "train", "route", "evaluate")
+    words = (
+        "grid",
+        "check-lmc",
+        "verify",
+        "sweep",
+        "report",
+        "pairs",
+        "backbone",
+        "train",
+        "route",
+        "evaluate",
+    )
     for word in (*words, "plan-rollouts", "Exit codes"):
         assert word in result.stdout
 

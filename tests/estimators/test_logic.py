@@ -126,11 +126,11 @@ def test_a_trained_estimator_routes_unseen_puzzles_and_the_judge_finds_that_it_p
 
 def test_a_backbone_is_tuned_on_the_rollouts_from_the_command_line(tmp_path: Path) -> None:
     measured(tmp_path, 6, 0, LAMBDAS)
-    tool = Path(__file__).parents[2] / "tools" / "tune_backbone.py"
     named = [str(save_reader(tmp_path / "reader")), "--rollouts", str(tmp_path / "rollouts-0.jsonl")]
     output = tmp_path / "backbone"
     done = subprocess.run(
-        [sys.executable, str(tool), *named, "-o", str(output), "--epochs", "2", "--rate", "0.01"],
+        [sys.executable, "-m", "dami_merge", "backbone", *named, "-o", str(output), "--epochs", "2",
+         "--rate", "0.01"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith(f"{output}: pass ")
