@@ -7,17 +7,14 @@ import numpy as np
 import torch
 
 from dami_merge.estimators.curve import FittedCurve
-from dami_merge.estimators.examples import Examples, Numbers, folds
+from dami_merge.estimators.examples import Examples, Numbers, Places
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
+from dami_merge.estimators.fitting.ridges import best_ridge
 from dami_merge.estimators.heads import Heads
 from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
-RIDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""Ridge strengths that cross-validation chooses from."""
-
-_FOLDS = 4
 _NEVER = 1e-4
 
 
@@ -49,7 +46,7 @@ def fit_curve(examples: Examples, inputs: Inputs, options: CurveOptions, seed: i
     reduction = fit_reduction(inputs, most=options.parts, seed=seed)
     parts = reduction.parts(inputs.vectors)
     right, count = examples.correct.astype(np.float64), examples.samples.astype(np.float64)
-    ridge = options.ridge or _best_ridge(parts, right, count, options.smooth, seed)
+    ridge = options.ridge or _chosen_ridge(parts, right, count, options.smooth, seed)
     weights = query_weights(len(examples), options.draws, seed)
     success = _fit_success(parts, right, count, weights, ridge, options.smooth)
     length, smearing = _fit_length(parts, examples, ridge, options.smooth)
@@ -71,19 +68,14 @@ def _fit_success(
     return minimise(loss, parts, weights, right.shape[1], ridge=ridge, smooth=smooth)
 
 
-def _best_ridge(parts: Numbers, right: Numbers, count: Numbers, smooth: float, seed: int) -> float:
-    """The ridge with the lowest log loss on queries that were left out; the stronger of equal ones."""
-    if len(parts) < 2 * _FOLDS:
-        return max(RIDGES)
-    losses = []
-    for ridge in RIDGES:
-        total = 0.0
-        for kept, out in folds(len(parts), _FOLDS, seed):
-            one = np.ones((1, len(kept)))
-            heads = _fit_success(parts[kept], right[kept], count[kept], one, ridge, smooth)
-            total += log_loss(heads.outputs(parts[out])[0], right[out] / count[out])
-        losses.append(total)
-    return RIDGES[int(np.argmin(losses[::-1])) * -1 - 1]
+def _chosen_ridge(parts: Numbers, right: Numbers, count: Numbers, smooth: float, seed: int) -> float:
+    """The ridge with the lowest log loss on queries that were left out."""
+
+    def miss(ridge: float, kept: Places, out: Places, ones: Numbers) -> float:
+        heads = _fit_success(parts[kept], right[kept], count[kept], ones, ridge, smooth)
+        return log_loss(heads.outputs(parts[out])[0], right[out] / count[out])
+
+    return best_ridge(len(parts), seed, miss)
 
 
 def log_loss(logits: Numbers, hits: Numbers) -> float:

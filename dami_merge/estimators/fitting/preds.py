@@ -6,18 +6,15 @@ import msgspec
 import numpy as np
 import torch
 
-from dami_merge.estimators.examples import Examples, Numbers, folds
+from dami_merge.estimators.examples import Examples, Numbers, Places
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
+from dami_merge.estimators.fitting.ridges import best_ridge
 from dami_merge.estimators.heads import Heads, sigmoid
 from dami_merge.estimators.pred import Pred
 from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
 
-RIDGES_OF_POINTS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-"""Ridge strengths that cross-validation chooses from."""
-
-_FOLDS = 4
 _HUBER = 0.2
 
 
@@ -51,7 +48,7 @@ def fit_pred(examples: Examples, inputs: Inputs, options: PredOptions, seed: int
     reduction = fit_reduction(inputs, most=options.parts, seed=seed)
     points, used = _targets(examples, halves=options.halves)
     parts = reduction.parts(inputs.vectors[used])
-    ridge = options.ridge or _best_ridge(parts, points, options, seed)
+    ridge = options.ridge or _chosen_ridge(parts, points, options, seed)
     heads = _fit_points(parts, points, query_weights(len(parts), options.draws, seed), ridge, options)
     settings = msgspec.structs.asdict(options) | {"ridge": ridge, "seed": seed}
     return Pred(examples.lambdas, reduction, heads, examples.tokens.mean(axis=0), settings)
@@ -93,15 +90,11 @@ def _fit_points(
     return minimise(loss, parts, weights, 1, ridge=ridge, smooth=0.0)
 
 
-def _best_ridge(parts: Numbers, points: Numbers, options: PredOptions, seed: int) -> float:
-    """The ridge with the lowest squared error on queries that were left out; the stronger of equal ones."""
-    if len(parts) < 2 * _FOLDS:
-        return max(RIDGES_OF_POINTS)
-    errors = []
-    for ridge in RIDGES_OF_POINTS:
-        total = 0.0
-        for kept, out in folds(len(parts), _FOLDS, seed):
-            heads = _fit_points(parts[kept], points[kept], np.ones((1, len(kept))), ridge, options)
-            total += float(((sigmoid(heads.outputs(parts[out])[0, :, 0]) - points[out]) ** 2).sum())
-        errors.append(total)
-    return RIDGES_OF_POINTS[int(np.argmin(errors[::-1])) * -1 - 1]
+def _chosen_ridge(parts: Numbers, points: Numbers, options: PredOptions, seed: int) -> float:
+    """The ridge with the lowest squared error on queries that were left out."""
+
+    def miss(ridge: float, kept: Places, out: Places, ones: Numbers) -> float:
+        heads = _fit_points(parts[kept], points[kept], ones, ridge, options)
+        return float(((sigmoid(heads.outputs(parts[out])[0, :, 0]) - points[out]) ** 2).sum())
+
+    return best_ridge(len(parts), seed, miss)

@@ -6,19 +6,15 @@ import msgspec
 import numpy as np
 import torch
 
-from dami_merge.estimators.examples import Examples, Numbers, folds
+from dami_merge.estimators.examples import Examples, Numbers, Places
 from dami_merge.estimators.fitted import Inputs
 from dami_merge.estimators.fitting.linear import minimise
+from dami_merge.estimators.fitting.ridges import best_ridge
 from dami_merge.estimators.heads import Heads
 from dami_merge.estimators.pairs import PairOptions, preferences
 from dami_merge.estimators.pref import Pref
 from dami_merge.estimators.reduction import MOST_COMPONENTS, fit_reduction
 from dami_merge.estimators.resampling import query_weights
-
-RIDGES_OF_PAIRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-"""Ridge strengths that cross-validation chooses from."""
-
-_FOLDS = 4
 
 
 class PrefOptions(PairOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,7 +52,7 @@ def fit_pref(examples: Examples, inputs: Inputs, options: PrefOptions, seed: int
     pairs, _ = preferences(examples, PairOptions(**named))
     reduction = fit_reduction(inputs, most=options.parts, seed=seed)
     parts = reduction.parts(inputs.vectors)
-    ridge = options.ridge or _best_ridge(parts, pairs, options.smooth, seed)
+    ridge = options.ridge or _chosen_ridge(parts, pairs, options.smooth, seed)
     weights = query_weights(len(examples), options.draws, seed)
     utility = _fit_pairs(parts, pairs, weights, ridge, options.smooth)
     settings = msgspec.structs.asdict(options) | {"ridge": ridge, "seed": seed}
@@ -78,18 +74,14 @@ def _fit_pairs(parts: Numbers, pairs: Numbers, weights: Numbers, ridge: float, s
     return minimise(loss, parts, weights, count, ridge=ridge, smooth=smooth)
 
 
-def _best_ridge(parts: Numbers, pairs: Numbers, smooth: float, seed: int) -> float:
-    """The ridge with the lowest loss on pairs of queries that were left out; the stronger of equal ones."""
-    if len(parts) < 2 * _FOLDS:
-        return max(RIDGES_OF_PAIRS)
-    losses = []
-    for ridge in RIDGES_OF_PAIRS:
-        total = 0.0
-        for kept, out in folds(len(parts), _FOLDS, seed):
-            heads = _fit_pairs(parts[kept], pairs[kept], np.ones((1, len(kept))), ridge, smooth)
-            total += pair_loss(heads.outputs(parts[out])[0], pairs[out])
-        losses.append(total)
-    return RIDGES_OF_PAIRS[int(np.argmin(losses[::-1])) * -1 - 1]
+def _chosen_ridge(parts: Numbers, pairs: Numbers, smooth: float, seed: int) -> float:
+    """The ridge with the lowest loss on pairs of queries that were left out."""
+
+    def miss(ridge: float, kept: Places, out: Places, ones: Numbers) -> float:
+        heads = _fit_pairs(parts[kept], pairs[kept], ones, ridge, smooth)
+        return pair_loss(heads.outputs(parts[out])[0], pairs[out])
+
+    return best_ridge(len(parts), seed, miss)
 
 
 def pair_loss(utility: Numbers, pairs: Numbers) -> float:
