@@ -79,7 +79,7 @@ def backbone_command(  # noqa: PLR0913 - one argument for each option
         show_json({"folder": str(output), "losses": fit.losses, "chosen": fit.chosen, "unread": fit.unread})
         return
     click.echo(f"{output}: pass {fit.chosen}, held-out loss {fit.losses[fit.chosen]:.4f} nats a pair")
-    click.echo(f"the same utilities for every question would have {fit.unread:.4f}")
+    click.echo(f"without reading the questions, the best possible loss is {fit.unread:.4f}")
     features = shlex.quote(f"backbone:{output}")
     click.echo(
         f"next: dami-merge train pref GRID --rollouts {shlex.quote(str(rollouts))} --features {features}"

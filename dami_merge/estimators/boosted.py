@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, curves_of
 from dami_merge.estimators.examples import Numbers, Places
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import sigmoid
@@ -111,6 +111,8 @@ class Boosted:
         options: Options of the fit.
     """
 
+    kind = "boosted"
+
     lambdas: tuple[Fraction, ...]
     reduction: Reduction
     success: Forest
@@ -119,23 +121,16 @@ class Boosted:
     bounds: Numbers
     options: Mapping[str, Scalar]
 
-    @property
-    def kind(self) -> str:
-        """`boosted`."""
-        return "boosted"
-
     def estimate(self, inputs: Inputs) -> Estimate:
         """Predict success and tokens."""
         path = [float(lam) for lam in self.lambdas]
         success = sigmoid(self.success.outputs(inputs.vectors, path))
         cost = np.exp(self.length.outputs(inputs.vectors, path)[0]) * self.smearing
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="curves",
-            value=success[0],
-            cost=np.clip(cost, *self.bounds),
-            draws=success[1:],
-            novel=self.reduction.novel(inputs.vectors, self.reduction.parts(inputs.vectors)),
+        return curves_of(
+            self.lambdas,
+            success,
+            np.clip(cost, *self.bounds),
+            self.reduction.novel(inputs.vectors, self.reduction.parts(inputs.vectors)),
         )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, scores_of
 from dami_merge.estimators.examples import Flags, Numbers
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import sigmoid
@@ -31,16 +31,13 @@ class Conf:
         options: Options of the calibration; `source` and `discrepancy` say what HA and CD are.
     """
 
+    kind = "conf"
+
     lambdas: tuple[Fraction, ...]
     sigmoid: Numbers
     limits: Numbers
     cost: Numbers
     options: Mapping[str, Scalar]
-
-    @property
-    def kind(self) -> str:
-        """`conf`."""
-        return "conf"
 
     def points(self, inputs: Inputs) -> Numbers:
         """λ(q) before it is snapped to the grid, of the calibration and its resamples, shape [1+S, n]."""
@@ -54,14 +51,7 @@ class Conf:
         """
         parts = parts_of_conf(inputs, self.options)
         scores = around(sigmoid_points(self.sigmoid, parts)[..., None], self.lambdas)
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="scores",
-            value=scores[0],
-            cost=np.broadcast_to(self.cost, scores[0].shape),
-            draws=scores[1:],
-            novel=self._novel(parts),
-        )
+        return scores_of(self.lambdas, scores, self.cost, self._novel(parts))
 
     def _novel(self, parts: Numbers) -> Flags:
         """Whether HA or CD lie outside of what the calibration saw, by more than a tenth of its range."""

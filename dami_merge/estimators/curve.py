@@ -13,13 +13,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, curves_of
 from dami_merge.estimators.examples import Numbers
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads, sigmoid
 from dami_merge.estimators.reduction import Reduction, restore_reduction
-
-_KIND = "curve"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +34,8 @@ class FittedCurve:
         options: Options of the fit.
     """
 
+    kind = "curve"
+
     lambdas: tuple[Fraction, ...]
     reduction: Reduction
     success: Heads
@@ -44,23 +44,13 @@ class FittedCurve:
     bounds: Numbers
     options: Mapping[str, Scalar]
 
-    @property
-    def kind(self) -> str:
-        """`curve`."""
-        return _KIND
-
     def estimate(self, inputs: Inputs) -> Estimate:
         """Predict success and tokens."""
         parts = self.reduction.parts(inputs.vectors)
         success = sigmoid(self.success.outputs(parts))
         cost = np.exp(np.clip(self.length.outputs(parts)[0], -30, 30)) * self.smearing
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="curves",
-            value=success[0],
-            cost=np.clip(cost, *self.bounds),
-            draws=success[1:],
-            novel=self.reduction.novel(inputs.vectors, parts),
+        return curves_of(
+            self.lambdas, success, np.clip(cost, *self.bounds), self.reduction.novel(inputs.vectors, parts)
         )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from dami_merge.estimators.examples import Flags, Numbers
 
 
@@ -43,3 +45,27 @@ class Estimate:
         gaps = self.draws - self.draws[:, :, reference : reference + 1]
         spread: Numbers = gaps.std(axis=0)
         return spread
+
+
+def curves_of(lambdas: tuple[Fraction, ...], success: Numbers, cost: Numbers, novel: Flags) -> Estimate:
+    """An estimate of success.
+
+    Args:
+        lambdas: λ, ascending.
+        success: Probabilities by the fit, then by its S resamples, shape [1+S, n, Λ].
+        cost: Expected tokens, shape [n, Λ].
+        novel: Whether each query is unlike those of the fit, shape [n].
+    """
+    return Estimate(lambdas, "curves", success[0], cost, success[1:], novel)
+
+
+def scores_of(lambdas: tuple[Fraction, ...], scores: Numbers, cost: Numbers, novel: Flags) -> Estimate:
+    """An estimate of utilities.
+
+    Args:
+        lambdas: λ, ascending.
+        scores: Utilities by the fit, then by its S resamples, shape [1+S, n, Λ].
+        cost: Mean tokens of each λ, the same for every query, shape [Λ].
+        novel: Whether each query is unlike those of the fit, shape [n].
+    """
+    return Estimate(lambdas, "scores", scores[0], np.broadcast_to(cost, scores[0].shape), scores[1:], novel)

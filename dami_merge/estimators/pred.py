@@ -12,13 +12,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, scores_of
 from dami_merge.estimators.examples import Numbers
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads, sigmoid
 from dami_merge.estimators.reduction import Reduction, restore_reduction
-
-_KIND = "pred"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,29 +31,19 @@ class Pred:
         options: Options of the fit.
     """
 
+    kind = "pred"
+
     lambdas: tuple[Fraction, ...]
     reduction: Reduction
     point: Heads
     cost: Numbers
     options: Mapping[str, Scalar]
 
-    @property
-    def kind(self) -> str:
-        """`pred`."""
-        return _KIND
-
     def estimate(self, inputs: Inputs) -> Estimate:
         """Score every λ by how near it is to the wanted one."""
         parts = self.reduction.parts(inputs.vectors)
         scores = around(sigmoid(self.point.outputs(parts)), self.lambdas)
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="scores",
-            value=scores[0],
-            cost=np.broadcast_to(self.cost, scores[0].shape),
-            draws=scores[1:],
-            novel=self.reduction.novel(inputs.vectors, parts),
-        )
+        return scores_of(self.lambdas, scores, self.cost, self.reduction.novel(inputs.vectors, parts))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What `restore_pred` reads."""

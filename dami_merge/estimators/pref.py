@@ -12,13 +12,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, scores_of
 from dami_merge.estimators.examples import Numbers
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.heads import Heads, restore_heads
 from dami_merge.estimators.reduction import Reduction, restore_reduction
-
-_KIND = "pref"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,16 +31,13 @@ class Pref:
         options: Options of the fit; `expected` turns utilities into those of the expected λ.
     """
 
+    kind = "pref"
+
     lambdas: tuple[Fraction, ...]
     reduction: Reduction
     utility: Heads
     cost: Numbers
     options: Mapping[str, Scalar]
-
-    @property
-    def kind(self) -> str:
-        """`pref`."""
-        return _KIND
 
     def estimate(self, inputs: Inputs) -> Estimate:
         """Score every λ; the cost is the mean of each λ over the queries of the fit."""
@@ -50,14 +45,7 @@ class Pref:
         scores = self.utility.outputs(parts)
         if self.options.get("expected"):
             scores = _around_expected(scores, np.array([float(lam) for lam in self.lambdas]))
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="scores",
-            value=scores[0],
-            cost=np.broadcast_to(self.cost, scores[0].shape),
-            draws=scores[1:],
-            novel=self.reduction.novel(inputs.vectors, parts),
-        )
+        return scores_of(self.lambdas, scores, self.cost, self.reduction.novel(inputs.vectors, parts))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What `restore_pref` reads."""

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from dami_merge.estimators.estimate import Estimate
+from dami_merge.estimators.estimate import Estimate, curves_of
 from dami_merge.estimators.examples import Flags, Numbers, Places
 from dami_merge.estimators.fitted import Inputs, Scalar
 from dami_merge.estimators.reduction import Reduction, restore_reduction
@@ -119,6 +119,8 @@ class Neighbours:
         options: Options of the fit: `neighbours` is k.
     """
 
+    kind = "knn"
+
     lambdas: tuple[Fraction, ...]
     reduction: Reduction
     directions: Numbers
@@ -126,11 +128,6 @@ class Neighbours:
     tokens: Numbers
     weights: Numbers
     options: Mapping[str, Scalar]
-
-    @property
-    def kind(self) -> str:
-        """`knn`."""
-        return "knn"
 
     def estimate(self, inputs: Inputs) -> Estimate:
         """Average the neighbours of each query."""
@@ -143,14 +140,7 @@ class Neighbours:
         success = totals / (weights.sum(axis=2) + shrink)[:, :, None]
         count = near.shape[1]
         cost = (self.tokens[near].sum(axis=1) + shrink * self.tokens.mean(axis=0)) / (count + shrink)
-        return Estimate(
-            lambdas=self.lambdas,
-            kind="curves",
-            value=success[0],
-            cost=cost,
-            draws=success[1:],
-            novel=self.reduction.novel(inputs.vectors, parts),
-        )
+        return curves_of(self.lambdas, success, cost, self.reduction.novel(inputs.vectors, parts))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What `restore_neighbours` reads."""
