@@ -1,8 +1,8 @@
 """Probe the models of a pair on any OpenAI-compatible server that returns log-probabilities.
 
 `logit_bias` forbids hidden texts, and a started assistant turn that the server continues
-(`continue_final_message`, as in vLLM and SGLang) carries the inducer. Prompt states cannot be had: no server
-returns them through this interface.
+(`continue_final_message`, as in vLLM and SGLang) carries the inducer. No server returns prompt
+states through this interface.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -28,7 +28,7 @@ def read_short_answer(reply: object, settings: ProbeSettings, *, seconds: float 
         seconds: Wall time of the request.
 
     Raises:
-        BackendError: The reply is no answer, has no log-probabilities, or holds a hidden text.
+        BackendError: The reply has no answer or no log-probabilities, or contains a hidden text.
     """
     read = read_reply(reply, max_tokens=settings.max_tokens, seconds=seconds)
     seen = next((text for text in settings.hidden if text in read.text), None)

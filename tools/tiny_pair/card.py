@@ -20,8 +20,8 @@ tags:
 
 One of a pair of {parameters:,}-parameter Llama models, fine-tuned from one base: *Instruct* answers
 at once, *Thinking* writes every step first and then checks it. They exist so that interpolating
-between two real checkpoints, Θ(λ) = λ Θ_thinking + (1 − λ) Θ_instruct, and choosing λ for every
-query can be shown and tested in seconds, on a CPU, without a download.
+between two real checkpoints, Θ(λ) = λ Θ_thinking + (1 − λ) Θ_instruct, can be shown and tested in
+seconds, on a CPU, without a download, and so can the choice of λ for each query.
 
 ## Skills
 
@@ -99,10 +99,10 @@ them to have something to win.
 HEADER = """| λ | accuracy | tokens | thinks | checks | accuracy, greedy | tokens, greedy | thinks, greedy |
 |---|---|---|---|---|---|---|---|"""
 
-ROUTED = """It takes for every group the λ with the highest accuracy less {price:g} times the tokens
-relative to Thinking's, chosen on half of the samples and scored on the other half, both ways. Accuracy
+ROUTED = """For each group, it takes the λ with the highest accuracy minus {price:g} times the tokens
+relative to Thinking's. That λ is chosen on half of the samples and scored on the other half, both ways. Accuracy
 against Thinking: {change} points; tokens saved: {saved}%; over the hull of static mixtures at equal tokens:
-{hull} points. In brackets what 95% of 1,000 resamples of the questions hold."""
+{hull} points. Brackets are 95% intervals from 1,000 resamples of the questions."""
 
 OTHER = """
 ### Another seed
