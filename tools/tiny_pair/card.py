@@ -101,8 +101,8 @@ HEADER = """| λ | accuracy | tokens | thinks | checks | accuracy, greedy | toke
 
 ROUTED = """For each group, it takes the λ with the highest accuracy minus {price:g} times the tokens
 relative to Thinking's. That λ is chosen on half of the samples and scored on the other half, both ways.
-Accuracy against Thinking: {change} points; tokens saved: {saved}%; over the hull of static mixtures at equal tokens:
-{hull} points. Brackets are 95% intervals from 1,000 resamples of the questions."""
+Accuracy against Thinking: {change} points; tokens saved: {saved}%; over the hull of static mixtures at
+equal tokens: {hull} points. Brackets are 95% intervals from 1,000 resamples of the questions."""
 
 OTHER = """
 ### Another seed
