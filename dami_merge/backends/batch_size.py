@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dami_merge.errors import UsageError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -14,6 +16,17 @@ MOST_ROWS = {"cuda": 256, "cpu": 64, "mps": 64}
 _HOST_CACHE_BYTES = 4 << 30
 _GPU_SHARE = 0.5
 """Share of the free memory for the cache, which grows by copying; the rest of the model needs memory too."""
+
+
+def checked_batch_size(batch_size: int | None) -> int | None:
+    """Return a batch size as it was given.
+
+    Raises:
+        UsageError: It is below 1.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"the batch size must be at least 1, got {batch_size}")
+    return batch_size
 
 
 def rows_that_fit(model: "PreTrainedModel", tokens: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dami_merge.backends.batch_size import rows_that_fit
+from dami_merge.backends.batch_size import checked_batch_size, rows_that_fit
 from dami_merge.backends.dialogue import Decoded, Dialogue, Dialogues, Prompt
 from dami_merge.backends.draw import Draw
 from dami_merge.backends.models import GridModels, LiveModels, Models
@@ -64,10 +64,8 @@ class HfBackend:
         Raises:
             UsageError: `batch_size` is below 1.
         """
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"the batch size must be at least 1, got {batch_size}")
         self._models = models
-        self._batch_size = batch_size
+        self._batch_size = checked_batch_size(batch_size)
         self._dialogues = Dialogues()
 
     @classmethod

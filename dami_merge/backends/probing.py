@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dami_merge.backends.batch_size import rows_that_fit
+from dami_merge.backends.batch_size import checked_batch_size, rows_that_fit
 from dami_merge.backends.dialogue import Dialogue, Dialogues, Prompt
 from dami_merge.backends.models import KeptModels, LiveModels, Models
 from dami_merge.backends.shortly import Recorder, Unseen
@@ -52,10 +52,8 @@ class HfProber:
         Raises:
             UsageError: `batch_size` is below 1.
         """
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"the batch size must be at least 1, got {batch_size}")
         self._models = models
-        self._batch_size = batch_size
+        self._batch_size = checked_batch_size(batch_size)
         self._dialogues = Dialogues()
 
     @classmethod

@@ -50,10 +50,10 @@ class Reduction:
 
     def novel(self, vectors: Numbers, parts: Numbers) -> Flags:
         """Whether queries lie farther away than those that were fitted on, shape [n]."""
-        beyond: Flags = self._distances(vectors, parts) > self.limits
+        beyond: Flags = self.distances(vectors, parts) > self.limits
         return beyond[:, 0] | beyond[:, 1]
 
-    def _distances(self, vectors: Numbers, parts: Numbers) -> Numbers:
+    def distances(self, vectors: Numbers, parts: Numbers) -> Numbers:
         """Squared length outside of the components, and scaled squared length inside, shape [n, 2]."""
         whole = (((vectors - self.mean) * self.scale) ** 2).sum(axis=1)
         outside = np.maximum(whole - (parts**2).sum(axis=1), 0.0)
@@ -92,7 +92,7 @@ def fit_reduction(inputs: Inputs, *, most: int = MOST_COMPONENTS, seed: int = 0)
     for fold in range(_FOLDS):
         out = order[fold::_FOLDS]
         own = _components(np.delete(inputs.vectors, out, axis=0), inputs.blocks, most)
-        distances.append(own._distances(inputs.vectors[out], own.parts(inputs.vectors[out])))  # noqa: SLF001
+        distances.append(own.distances(inputs.vectors[out], own.parts(inputs.vectors[out])))
     limits = np.quantile(np.concatenate(distances), _FAMILIAR, axis=0) * _SLACK + 1e-9
     return Reduction(whole.mean, whole.basis, whole.spread, whole.scale, limits)
 

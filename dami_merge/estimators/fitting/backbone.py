@@ -22,6 +22,7 @@ from dami_merge.checkpoint.folder import Checkpoint
 from dami_merge.errors import InputRefused, OutputRefused, Problem
 from dami_merge.estimators.examples import Examples, Numbers, Places
 from dami_merge.estimators.features.text import prompt_text
+from dami_merge.estimators.fitting.linear import minimise
 from dami_merge.estimators.fitting.prefs import pair_loss
 from dami_merge.estimators.pairs import PairOptions, preferences
 from dami_merge.estimators.pretrained import (
@@ -125,13 +126,13 @@ def fit_backbone(
     ]
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = load_new_classifier(source, [label(lam) for lam in examples.lambdas])
+        model: Any = load_new_classifier(source, [label(lam) for lam in examples.lambdas])
         model.config.pad_token_id = tokenizer.pad_token_id
         model = _with_lora(model, options.lora) if options.lora else model
-        reader = PromptReader(model.to(place), tokenizer, tokens_read(source, tokenizer))  # type: ignore[arg-type]  # torch's own signature
+        reader = PromptReader(model.to(place), tokenizer, tokens_read(source, tokenizer))
         with fitting_threads(reader.model):
             losses, chosen = _train(reader, texts, pairs, (kept, out), options, seed, progress)
-    merged: Any = reader.model.merge_and_unload() if options.lora else reader.model  # type: ignore[operator]  # a PeftModel
+    merged = model.merge_and_unload() if options.lora else model
     _save(merged.to("cpu"), tokenizer, output)
     return BackboneFit(output, losses, chosen, _unread(pairs, kept, out))
 
@@ -216,7 +217,7 @@ def _step(
     gaps = utility[:, :, None] - utility[:, None, :]
     loss = (weights[own] * torch.nn.functional.softplus(-gaps)).sum() / weights.sum().clamp(min=1e-12)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
     optimizer.step()
 
@@ -229,22 +230,16 @@ def _share_of_rate(step: int, steps: int) -> float:
 
 def _unread(pairs: Numbers, kept: Places, out: Places) -> float:
     """Held-out loss of utilities that are the same for every query, fitted to the training pairs."""
-    count = pairs.shape[1]
     shares = pairs[kept].sum(axis=0)
     whole = torch.from_numpy(shares / max(shares.sum(), 1e-12))
-    utility = torch.zeros(count, dtype=torch.float64, requires_grad=True)
-    search = torch.optim.LBFGS([utility], max_iter=100, line_search_fn="strong_wolfe")
 
-    def closure() -> float:
-        search.zero_grad()
-        gaps = utility[:, None] - utility[None, :]
-        loss = (whole * torch.nn.functional.softplus(-gaps)).sum() + 1e-6 * utility.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        return float(loss.detach())
+    def loss(utility: torch.Tensor) -> torch.Tensor:
+        gaps = utility[..., :, None] - utility[..., None, :]
+        return (whole * torch.nn.functional.softplus(-gaps)).sum(dim=-1) + 1e-6 * utility.square()
 
-    search.step(closure)  # type: ignore[no-untyped-call]  # untyped in torch
-    same = np.broadcast_to(utility.detach().numpy(), (len(out), count))
-    return pair_loss(same, pairs[out]) / max(float(pairs[out].sum()), 1e-12)
+    nothing = np.zeros((1, 0))
+    same = minimise(loss, nothing, np.ones((1, 1)), pairs.shape[1], ridge=0.0, smooth=0.0).bias
+    return pair_loss(np.repeat(same, len(out), axis=0), pairs[out]) / max(float(pairs[out].sum()), 1e-12)
 
 
 def _save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", output: Path) -> None:

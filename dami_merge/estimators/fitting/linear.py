@@ -72,7 +72,7 @@ def _searched(
     def closure() -> float:
         search.zero_grad()
         total = objective(inner, bias, counted)
-        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        torch.autograd.backward(total)
         return float(total.detach())
 
     search.step(closure)  # type: ignore[no-untyped-call]  # untyped in torch
